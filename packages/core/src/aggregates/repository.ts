@@ -1,0 +1,258 @@
+import { AggregateNotFoundError, InvalidArgumentError, RevisionConflictError, messageOf } from '../errors.js';
+import type { EventCodec } from '../events/codec.js';
+import { currentMetadata } from '../events/correlation.js';
+import type { Clock } from '../clock.js';
+import type { Logger } from '../logger.js';
+import type {
+  AppendResult,
+  EventMetadata,
+  EventStore,
+  ExpectedRevision,
+  NewEvent,
+  ReadStreamOptions,
+} from '../store/event-store.js';
+import type { StateStore } from '../store/state-store.js';
+import { aggregateInternals, revisionOf, type Aggregate } from './aggregate.js';
+import { AggregateCache } from './aggregate-cache.js';
+import type { AggregateType } from './aggregate-type.js';
+
+/** What a repository needs of its application. */
+export interface RepositoryContext {
+  readonly log: Pick<EventStore, 'readStream'>;
+  readonly append: (
+    stream: string,
+    events: readonly NewEvent[],
+    expected: ExpectedRevision,
+  ) => Promise<AppendResult>;
+  readonly state: Pick<StateStore, 'loadSnapshot' | 'saveSnapshot'>;
+  readonly codec: EventCodec;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface RepositoryOptions {
+  /** How many aggregates `update` keeps in memory, so that it reads only the tail of their streams. Default 1000; 0 keeps none. */
+  readonly cacheSize?: number;
+  /** How often `update` and `upsert` try before a conflict reaches the caller. Default 10. */
+  readonly maxAttempts?: number;
+}
+
+/** Which past state to load: that up to a revision, or up to a time (of recording), both inclusive. */
+export interface LoadOptions {
+  readonly revision?: number;
+  readonly time?: Date;
+}
+
+export interface SaveOptions {
+  /** Metadata for every event of this save; it wins over what `withMetadata` set. */
+  readonly metadata?: EventMetadata;
+}
+
+/** What `save` did. */
+export interface SaveResult {
+  /** The aggregate's revision afterwards. */
+  readonly revision: number;
+  /** The position to wait for; undefined if there was nothing to save. */
+  readonly position: number | undefined;
+}
+
+/** What `update`, `upsert` and `create` did, and what the callback returned. */
+export interface UpdateResult<Result> extends SaveResult {
+  readonly result: Result;
+}
+
+/** Loads and saves the aggregates of one type. Make it with `application.repository(Order)`. */
+export class Repository<A extends Aggregate> {
+  readonly #type: AggregateType<A>;
+  readonly #context: RepositoryContext;
+  readonly #cache: AggregateCache<A>;
+  readonly #maxAttempts: number;
+
+  constructor(type: AggregateType<A>, context: RepositoryContext, options: RepositoryOptions = {}) {
+    const { cacheSize = 1000, maxAttempts = 10 } = options;
+    if (!Number.isSafeInteger(cacheSize) || cacheSize < 0) {
+      throw new InvalidArgumentError('cacheSize', cacheSize, 'must be a whole number from 0');
+    }
+    if (!Number.isSafeInteger(maxAttempts) || maxAttempts < 1) {
+      throw new InvalidArgumentError('maxAttempts', maxAttempts, 'must be a whole number from 1');
+    }
+    this.#type = type;
+    this.#context = context;
+    this.#cache = new AggregateCache(cacheSize);
+    this.#maxAttempts = maxAttempts;
+  }
+
+  /** The stream of an aggregate's events: `category-id`. */
+  streamOf(id: string): string {
+    if (typeof id !== 'string' || id === '')
+      throw new InvalidArgumentError('id', id, 'must be a non-empty string');
+    return `${this.#type.category}-${id}`;
+  }
+
+  /**
+   * The aggregate as it is now, or as it was at a revision or time. An aggregate of the past cannot be saved over newer
+   * events: that is a conflict like any other.
+   * @throws AggregateNotFoundError if it has no events (up to then)
+   */
+  async load(id: string, options: LoadOptions = {}): Promise<A> {
+    const found = await this.find(id, options);
+    if (!found) throw new AggregateNotFoundError(this.#type.category, id);
+    return found;
+  }
+
+  /** Like `load`, with undefined for an aggregate that has no events. */
+  async find(id: string, options: LoadOptions = {}): Promise<A | undefined> {
+    const aggregate = await this.#restore(id, options);
+    return revisionOf(aggregate) < 0 ? undefined : aggregate;
+  }
+
+  /**
+   * Appends what the aggregate has recorded, at the revision it was loaded at.
+   * @throws RevisionConflictError if its stream has moved on; the recorded events stay pending
+   */
+  async save(aggregate: A, options: SaveOptions = {}): Promise<SaveResult> {
+    const revision = revisionOf(aggregate);
+    return this.#append(aggregate, revision < 0 ? 'no-stream' : revision, options);
+  }
+
+  /**
+   * Begins a new aggregate: `act` is called on an empty one, and what it recorded is appended.
+   * @throws RevisionConflictError if one with this id exists; what `act` throws, with nothing appended
+   */
+  async create<Result>(
+    id: string,
+    act: (aggregate: A) => Result | Promise<Result>,
+    options: SaveOptions = {},
+  ): Promise<UpdateResult<Result>> {
+    this.streamOf(id);
+    return this.#actAndSave(this.#type.create(id), act, 'no-stream', options);
+  }
+
+  /**
+   * Loads an aggregate, calls `act` on it and appends what it recorded at the expected revision; on a conflict it does
+   * all of that again, `act` included, up to `maxAttempts` times. What `act` throws reaches the caller as it is, and
+   * nothing is appended.
+   * @throws AggregateNotFoundError, RevisionConflictError
+   */
+  async update<Result>(
+    id: string,
+    act: (aggregate: A) => Result | Promise<Result>,
+    options: SaveOptions = {},
+  ): Promise<UpdateResult<Result>> {
+    return this.#retrying(id, act, options, true);
+  }
+
+  /** Like `update`, beginning with an empty aggregate where there is none. */
+  async upsert<Result>(
+    id: string,
+    act: (aggregate: A) => Result | Promise<Result>,
+    options: SaveOptions = {},
+  ): Promise<UpdateResult<Result>> {
+    return this.#retrying(id, act, options, false);
+  }
+
+  async #retrying<Result>(
+    id: string,
+    act: (aggregate: A) => Result | Promise<Result>,
+    options: SaveOptions,
+    mustExist: boolean,
+  ): Promise<UpdateResult<Result>> {
+    for (let attempt = 1; ; attempt++) {
+      const aggregate = await this.#current(id);
+      const revision = revisionOf(aggregate);
+      if (mustExist && revision < 0) throw new AggregateNotFoundError(this.#type.category, id);
+      try {
+        return await this.#actAndSave(aggregate, act, revision < 0 ? 'no-stream' : revision, options);
+      } catch (error) {
+        const mine = error instanceof RevisionConflictError && error.stream === this.streamOf(id);
+        if (!mine || attempt >= this.#maxAttempts) throw error;
+        await this.#context.clock.sleep(backoffMs(attempt));
+      }
+    }
+  }
+
+  async #actAndSave<Result>(
+    aggregate: A,
+    act: (aggregate: A) => Result | Promise<Result>,
+    expected: ExpectedRevision,
+    options: SaveOptions,
+  ): Promise<UpdateResult<Result>> {
+    const result = await act(aggregate);
+    const saved = await this.#append(aggregate, expected, options);
+    if (saved.revision >= 0 && !Object.is(result, aggregate)) this.#cache.put(aggregate);
+    return { result, ...saved };
+  }
+
+  async #append(aggregate: A, expected: ExpectedRevision, { metadata }: SaveOptions): Promise<SaveResult> {
+    const { append, codec } = this.#context;
+    const before = revisionOf(aggregate);
+    const pending = aggregateInternals.peekPending(aggregate);
+    if (pending.length === 0) return { revision: before, position: undefined };
+    const carried = currentMetadata(metadata);
+    const events = pending.map((event) => codec.encode(event, carried));
+    const { position } = await append(this.streamOf(aggregate.id), events, expected);
+    aggregateInternals.markSaved(aggregate, events.length);
+    const revision = revisionOf(aggregate);
+    await this.#snapshot(aggregate, before, revision);
+    return { revision, position };
+  }
+
+  /** The aggregate from the cache, with the tail of its stream, or else from its snapshot and stream. */
+  async #current(id: string): Promise<A> {
+    const cached = this.#cache.take(id);
+    // A callback may have kept the instance and recorded more on it: that is not this update's to append.
+    if (!cached || aggregateInternals.peekPending(cached).length > 0) return this.#restore(id, {});
+    await this.#fold(cached, { from: revisionOf(cached) + 1 });
+    return cached;
+  }
+
+  async #restore(id: string, { revision, time }: LoadOptions): Promise<A> {
+    const stream = this.streamOf(id);
+    const snapshot = time ? undefined : await this.#loadSnapshot(stream, revision ?? Infinity);
+    const aggregate = snapshot ? this.#type.fromSnapshot(id, snapshot.state) : this.#type.create(id);
+    if (snapshot) aggregateInternals.setRevision(aggregate, snapshot.revision);
+    await this.#fold(aggregate, { from: (snapshot?.revision ?? -1) + 1, to: revision }, time);
+    return aggregate;
+  }
+
+  async #fold(aggregate: A, range: ReadStreamOptions, until?: Date): Promise<void> {
+    const { log, codec } = this.#context;
+    for await (const { events } of log.readStream(this.streamOf(aggregate.id), range).batches()) {
+      for (const recorded of events) {
+        if (until && recorded.recordedAt > until) return;
+        aggregateInternals.fold(aggregate, codec.domainEvent(codec.decode(recorded)));
+        aggregateInternals.setRevision(aggregate, recorded.revision);
+      }
+    }
+  }
+
+  async #loadSnapshot(
+    stream: string,
+    atMost: number,
+  ): Promise<{ revision: number; state: unknown } | undefined> {
+    if (this.#type.snapshotEvery === undefined) return undefined;
+    const snapshot = await this.#context.state.loadSnapshot(stream);
+    return snapshot && snapshot.version === this.#type.version && snapshot.revision <= atMost
+      ? snapshot
+      : undefined;
+  }
+
+  /** A snapshot is a cache: failing to write one is reported and harms nobody. */
+  async #snapshot(aggregate: A, before: number, revision: number): Promise<void> {
+    const every = this.#type.snapshotEvery;
+    if (every === undefined || Math.floor((before + 1) / every) === Math.floor((revision + 1) / every))
+      return;
+    const stream = this.streamOf(aggregate.id);
+    try {
+      const state = this.#type.toSnapshot(aggregate);
+      await this.#context.state.saveSnapshot({ stream, revision, version: this.#type.version, state });
+    } catch (error) {
+      this.#context.logger.warn(`no snapshot of ${stream} at revision ${revision}: ${messageOf(error)}`);
+    }
+  }
+}
+
+/** Full jitter over a doubling bound. Source: AWS Architecture Blog, "Exponential Backoff And Jitter" (2015). */
+function backoffMs(attempt: number): number {
+  return Math.random() * Math.min(100, 2 ** attempt);
+}

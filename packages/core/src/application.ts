@@ -1,0 +1,289 @@
+import type { Aggregate } from './aggregates/aggregate.js';
+import { aggregateTypeOf, type AggregateClass, type AggregateType } from './aggregates/aggregate-type.js';
+import type { AnyDecider, Decider, DeciderAggregate } from './aggregates/decider.js';
+import { Repository, type RepositoryContext, type RepositoryOptions } from './aggregates/repository.js';
+import { systemClock, type Clock } from './clock.js';
+import { DefinitionError, UnknownProcessorError, UnsupportedError } from './errors.js';
+import { EventCodec } from './events/codec.js';
+import { currentMetadata } from './events/correlation.js';
+import type { DataOf, EventType } from './events/event-type.js';
+import { consoleLogger, type Logger } from './logger.js';
+import type { DocumentProjection } from './processors/document-projection.js';
+import { InlineProjections } from './processors/inline.js';
+import type { ProcessorContext } from './processors/processor.js';
+import type { OnProgress } from './processors/progress.js';
+import type { Projection } from './processors/projection.js';
+import { statusOf, waitForPosition, type ProcessorStatus, type WaitOptions } from './processors/status.js';
+import { Wakeup } from './processors/wakeup.js';
+import { Worker, type RunOptions, type WorkerOptions } from './processors/worker.js';
+import type { EventReader } from './store/event-reader.js';
+import type {
+  AppendResult,
+  EventMetadata,
+  EventStore,
+  ExpectedRevision,
+  NewEvent,
+  ReadAllOptions,
+  ReadStreamOptions,
+} from './store/event-store.js';
+import { checkPosition } from './store/read-range.js';
+import type { DocumentReader, StateStore, StateUnit } from './store/state-store.js';
+
+/** A store that is both the log and the state. */
+export type Store<Unit extends StateUnit = StateUnit> = EventStore<Unit> & StateStore<Unit>;
+
+/** What an application is made of. */
+export interface ApplicationOptions<Unit extends StateUnit = StateUnit> {
+  /** The log and the state. */
+  readonly store: Store<Unit>;
+  /** Aggregate classes and deciders. */
+  readonly aggregates?: readonly (AggregateClass | AnyDecider)[];
+  readonly projections?: readonly Projection<Unit>[];
+  /** Event types that no aggregate or projection names. */
+  readonly events?: readonly EventType[];
+  /** Default: warnings and errors to the console. */
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+}
+
+/** Options of `Application.append`. */
+export interface AppendEventsOptions {
+  /** Default `'any'`. */
+  readonly expected?: ExpectedRevision;
+  /** Metadata for every event; it wins over what `withMetadata` set. */
+  readonly metadata?: EventMetadata;
+}
+
+/** Which events `Application.events` reads. */
+export interface EventsOptions<T extends EventType = EventType> extends Omit<ReadAllOptions, 'filter'> {
+  /** Only events of these types; what is read is then typed as theirs. */
+  readonly types?: readonly T[];
+  /** Only events of streams in these categories. */
+  readonly categories?: readonly string[];
+}
+
+export interface RebuildOptions extends RunOptions {
+  /** Build from the events behind this position. Default 0: the whole log. */
+  readonly after?: number;
+  readonly onProgress?: OnProgress;
+}
+
+/**
+ * Store, aggregates and projections, put together in one place: repositories, workers, rebuilds and read models all
+ * start from it. Make it with `createApplication`.
+ */
+export class Application<Unit extends StateUnit = StateUnit> {
+  readonly #log: EventStore<Unit>;
+  readonly #state: StateStore<Unit>;
+  readonly #projections: readonly Projection<Unit>[];
+  readonly #context: ProcessorContext<Unit>;
+  readonly #inline: InlineProjections<Unit>;
+  readonly #repositories = new Map<object, Repository<Aggregate>>();
+  #inlineReady: Promise<void> | undefined;
+
+  constructor(options: ApplicationOptions<Unit>) {
+    const { store, aggregates = [], projections = [], events = [] } = options;
+    const { logger = consoleLogger, clock = systemClock } = options;
+    checkNames(projections);
+    const codec = new EventCodec([
+      ...aggregates.flatMap((one) => aggregateTypeOf(one).eventTypes),
+      ...projections.flatMap(({ eventTypes }) => eventTypes),
+      ...events,
+    ]);
+    const inline = projections.filter(({ mode }) => mode === 'inline');
+    if (inline.length > 0 && !store.supports.inline) {
+      throw new UnsupportedError('inline projections', "declare them with mode: 'async'");
+    }
+    this.#log = store;
+    this.#state = store;
+    this.#projections = projections;
+    this.#context = { log: store, state: store, codec, clock, logger, commits: new Wakeup() };
+    this.#inline = new InlineProjections(inline, this.#context);
+  }
+
+  /** The repository of an aggregate class or a decider; one for each, with its cache, unless options ask for another. */
+  repository<A extends Aggregate>(aggregate: AggregateClass<A>, options?: RepositoryOptions): Repository<A>;
+  repository<Command, State, Event extends object>(
+    aggregate: Decider<Command, State, Event>,
+    options?: RepositoryOptions,
+  ): Repository<DeciderAggregate<Command, State, Event>>;
+  repository(aggregate: object, options?: RepositoryOptions): Repository<Aggregate> {
+    const known = options ? undefined : this.#repositories.get(aggregate);
+    if (known) return known;
+    const repository = this.#createRepository(aggregateTypeOf(aggregate), options);
+    if (!options) this.#repositories.set(aggregate, repository);
+    return repository;
+  }
+
+  /**
+   * Appends events that no aggregate records, e.g. those of an import.
+   * @throws what `EventStore.append` throws, UnknownEventTypeError, InlineProjectionError
+   */
+  async append(
+    stream: string,
+    events: readonly object[],
+    { expected, metadata }: AppendEventsOptions = {},
+  ): Promise<AppendResult> {
+    const carried = currentMetadata(metadata);
+    const encoded = events.map((event) => this.#context.codec.encode(event, carried));
+    return this.#append(stream, encoded, expected);
+  }
+
+  /** Reads the log, decoded. Without `types`, every event's type must be known to the application. */
+  events<T extends EventType>({ types, categories, ...range }: EventsOptions<T> = {}): EventReader<
+    DataOf<T>
+  > {
+    const { codec } = this.#context;
+    const filter = { types: types && codec.storedNames(types), categories };
+    // The filter lets only events of these types through, which the codec cannot say.
+    return codec.decodeAll(this.#log.readAll({ ...range, filter })) as EventReader<DataOf<T>>;
+  }
+
+  /** Reads one stream, decoded. */
+  streamEvents(stream: string, options?: ReadStreamOptions): EventReader {
+    return this.#context.codec.decodeAll(this.#log.readStream(stream, options));
+  }
+
+  /** The position of the last event, 0 for an empty log. */
+  head(): Promise<number> {
+    return this.#log.head();
+  }
+
+  /** A worker for all projections, or for those named. Several may run: one at a time holds a projection. */
+  worker(options: WorkerOptions & { readonly projections?: readonly Projection<Unit>[] } = {}): Worker<Unit> {
+    const chosen = options.projections?.map((one) => this.#own(one.name)) ?? this.#projections;
+    return new Worker(chosen, this.#inline, this.#context, options);
+  }
+
+  /** Brings every projection to the present head of the log, and ends. @throws like `Worker.run` */
+  catchUp({ signal, ...options }: WorkerOptions & RunOptions = {}): Promise<void> {
+    return this.worker(options).catchUp({ signal });
+  }
+
+  /**
+   * Builds a read model anew beside the live one, from the whole log or from the events behind a position, and swaps
+   * it in in one step. The live one is served and kept up meanwhile, and is untouched if the build fails.
+   * @throws ProcessorStoppedError when a handler fails, the signal's reason when it aborts
+   */
+  async rebuild(
+    projection: Projection<Unit> | string,
+    { after = 0, onProgress, signal = new AbortController().signal }: RebuildOptions = {},
+  ): Promise<void> {
+    checkPosition('after', after);
+    const own = this.#own(projection);
+    await this.worker({ projections: [own], onProgress }).rebuild(own, after, signal);
+  }
+
+  /** The documents of a projection as its live read model holds them now. */
+  readModel<Doc>(projection: DocumentProjection<Doc>): DocumentReader<Doc> {
+    // The projection wrote these documents, so they are of its type, which the store cannot know.
+    return this.#state.documents(this.#own(projection).name) as DocumentReader<Doc>;
+  }
+
+  /**
+   * Resolves when a projection's live read model has everything up to a position, such as an append returned.
+   * @throws WaitTimeoutError, ProcessorStoppedError if it has stopped, the signal's reason
+   */
+  async waitFor(
+    projection: Projection<Unit> | string,
+    position: number,
+    options?: WaitOptions,
+  ): Promise<void> {
+    checkPosition('position', position);
+    await waitForPosition(this.#own(projection), position, this.#context, options);
+  }
+
+  /** Where every projection is, whether anything runs it, and why it stopped if it did. */
+  status(): Promise<ProcessorStatus[]> {
+    return statusOf(this.#projections, this.#context);
+  }
+
+  /** Closes the store. Stop workers first. */
+  async close(): Promise<void> {
+    await this.#log.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #createRepository(type: AggregateType, options?: RepositoryOptions): Repository<Aggregate> {
+    const { codec, clock, logger } = this.#context;
+    const append: RepositoryContext['append'] = (stream, events, expected) =>
+      this.#append(stream, events, expected);
+    return new Repository(
+      type,
+      { log: this.#log, state: this.#state, append, codec, clock, logger },
+      options,
+    );
+  }
+
+  /** Every append of the application goes through here, so that no inline projection is left out. */
+  async #append(
+    stream: string,
+    events: readonly NewEvent[],
+    expected?: ExpectedRevision,
+  ): Promise<AppendResult> {
+    const inline = this.#inline.hook();
+    if (inline) await (this.#inlineReady ??= this.#prepareInline());
+    return this.#log.append(stream, events, { expected, inline });
+  }
+
+  async #prepareInline(): Promise<void> {
+    try {
+      const inline = this.#projections.filter(({ mode }) => mode === 'inline');
+      const worker = this.worker({ projections: inline });
+      const signal = new AbortController().signal;
+      for (const projection of inline) await worker.prepareInline(projection, signal);
+    } catch (error) {
+      this.#inlineReady = undefined;
+      throw error;
+    }
+  }
+
+  #own(projection: Projection<Unit> | string): Projection<Unit> {
+    const name = typeof projection === 'string' ? projection : projection.name;
+    const own = this.#projections.find((one) => one.name === name);
+    if (own) return own;
+    throw new UnknownProcessorError(
+      name,
+      this.#projections.map((one) => one.name),
+    );
+  }
+}
+
+/**
+ * Puts an application together and checks it.
+ * @throws DefinitionError for anything undeclared or declared twice, UnsupportedError for what the store cannot do
+ */
+export function createApplication<Unit extends StateUnit>(
+  options: ApplicationOptions<Unit>,
+): Application<Unit> {
+  return new Application(options);
+}
+
+/** Names are checkpoints and tables: two projections that share one would overwrite each other. */
+function checkNames<Unit extends StateUnit>(projections: readonly Projection<Unit>[]): void {
+  const owners = new Map<string, string>();
+  const processors = new Set<string>();
+  for (const { name, collections, eventTypes } of projections) {
+    if (processors.has(name)) throw new DefinitionError(`Projection "${name}"`, 'there are two of that name');
+    processors.add(name);
+    if (eventTypes.length === 0) {
+      throw new DefinitionError(
+        `Projection "${name}"`,
+        'it handles no event: add handlers with .on(EventType, …)',
+      );
+    }
+    for (const collection of collections) {
+      const owner = owners.get(collection.name);
+      if (owner !== undefined) {
+        throw new DefinitionError(
+          `Projection "${name}"`,
+          `"${collection.name}" is written by "${owner}" already`,
+        );
+      }
+      owners.set(collection.name, name);
+    }
+  }
+}

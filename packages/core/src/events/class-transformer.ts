@@ -1,0 +1,32 @@
+import { instanceToPlain, plainToInstance } from 'class-transformer';
+import { defaultMetadataStorage } from 'class-transformer/cjs/storage.js';
+import type { EventClass } from './event-type.js';
+
+/**
+ * Whether a class, or one that it extends, uses a decorator of class-transformer (`@Type`, `@Transform`, `@Expose`,
+ * `@Exclude`). The library has no public question for this, so it is asked of its metadata storage.
+ */
+export function usesClassTransformer(eventClass: EventClass): boolean {
+  const { _typeMetadatas, _transformMetadatas, _exposeMetadatas, _excludeMetadatas } = defaultMetadataStorage;
+  const decorated = [_typeMetadatas, _transformMetadatas, _exposeMetadatas, _excludeMetadatas];
+  for (
+    let target: unknown = eventClass;
+    typeof target === 'function';
+    target = Object.getPrototypeOf(target)
+  ) {
+    const owner = target;
+    if (decorated.some((metadata) => metadata.has(owner))) return true;
+  }
+  return false;
+}
+
+/** Plain data of an instance, by class-transformer. */
+export function toPlain(instance: object): unknown {
+  return instanceToPlain(instance);
+}
+
+/** An instance made of plain data, by class-transformer. */
+export function toInstance(eventClass: EventClass, data: unknown): object {
+  // The library constructs the class without arguments, which its types ask to be declared.
+  return plainToInstance(eventClass as new () => object, data as object);
+}

@@ -1,0 +1,148 @@
+export {
+  AggregateNotFoundError,
+  DecodeError,
+  DefinitionError,
+  DuplicateEventError,
+  EventTooLargeError,
+  InlineProjectionError,
+  InvalidArgumentError,
+  LeaseLostError,
+  messageOf,
+  NestedTransactionError,
+  ProcessorOutdatedError,
+  ProcessorStoppedError,
+  RefoldError,
+  RevisionConflictError,
+  SerializationError,
+  StoreBusyError,
+  StoreClosedError,
+  TransactionEndedError,
+  UnknownEventTypeError,
+  UnknownEventVersionError,
+  UnknownProcessorError,
+  UnsupportedError,
+  WaitTimeoutError,
+  type FailedEvent,
+} from './errors.js';
+export { systemClock, type Clock } from './clock.js';
+export { consoleLogger, silentLogger, type Logger } from './logger.js';
+
+export {
+  defineEvent,
+  event,
+  type DataOf,
+  type EventClass,
+  type EventCreator,
+  type EventOf,
+  type EventOptions,
+  type EventType,
+  type PlainEvent,
+  type Upcaster,
+} from './events/event-type.js';
+export { EventCodec } from './events/codec.js';
+export { causedBy, withMetadata } from './events/correlation.js';
+
+export {
+  Aggregate,
+  applies,
+  pendingEvents,
+  revisionOf,
+  type AppliesDecorator,
+} from './aggregates/aggregate.js';
+export { aggregate, type AggregateClass, type AggregateOptions } from './aggregates/aggregate-type.js';
+export {
+  decider,
+  DeciderAggregate,
+  type AnyDecider,
+  type Decider,
+  type DeciderOptions,
+} from './aggregates/decider.js';
+export {
+  Repository,
+  type LoadOptions,
+  type RepositoryOptions,
+  type SaveOptions,
+  type SaveResult,
+  type UpdateResult,
+} from './aggregates/repository.js';
+
+export {
+  documentProjection,
+  DocumentProjection,
+  type DocumentProjectionOptions,
+} from './processors/document-projection.js';
+export {
+  customProjection,
+  CustomProjection,
+  type CustomProjectionOptions,
+} from './processors/custom-projection.js';
+export type {
+  CustomHandler,
+  DocumentKey,
+  Fold,
+  Projection,
+  ProjectionContext,
+  ProjectionMode,
+  ProjectionOptions,
+} from './processors/projection.js';
+export type { OnProgress, Progress } from './processors/progress.js';
+export type { ProcessorState, ProcessorStatus, WaitOptions } from './processors/status.js';
+export { Worker, type RunOptions, type WorkerOptions } from './processors/worker.js';
+export {
+  Application,
+  createApplication,
+  type AppendEventsOptions,
+  type ApplicationOptions,
+  type EventsOptions,
+  type RebuildOptions,
+  type Store,
+} from './application.js';
+
+export type {
+  AppendAllOptions,
+  AppendOptions,
+  AppendResult,
+  Direction,
+  EventFilter,
+  EventMetadata,
+  EventStore,
+  EventStoreSupports,
+  ExpectedRevision,
+  InlineHook,
+  LogUnit,
+  NewEvent,
+  ReadAllOptions,
+  ReadStreamOptions,
+  RecordedEvent,
+  StreamAppend,
+} from './store/event-store.js';
+export { EventReader, type EventBatch } from './store/event-reader.js';
+export type {
+  Collection,
+  DocumentAccess,
+  DocumentReader,
+  Failure,
+  Generation,
+  Lease,
+  LiveGeneration,
+  Partition,
+  Snapshot,
+  StateStore,
+  StateUnit,
+} from './store/state-store.js';
+export { sliceOf, SLICES } from './store/slices.js';
+
+export { ChangeSignal } from './store/change-signal.js';
+export { GroupCommit, type GroupCommitOptions, type Settled } from './store/group-commit.js';
+export { Mutex } from './store/mutex.js';
+export {
+  categoryOf,
+  checkStream,
+  DEFAULT_MAX_EVENT_BYTES,
+  idOf,
+  prepareAppends,
+  toJson,
+  type PreparedAppend,
+  type PreparedEvent,
+} from './store/prepare-append.js';
+export { checkPosition, readAllRange, readStreamRange, type ReadRange } from './store/read-range.js';

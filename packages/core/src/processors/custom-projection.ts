@@ -1,0 +1,130 @@
+import { DefinitionError } from '../errors.js';
+import type { DataOf, EventType } from '../events/event-type.js';
+import { causedBy, withMetadata } from '../events/correlation.js';
+import type { RecordedEvent } from '../store/event-store.js';
+import type { Collection, StateUnit } from '../store/state-store.js';
+import {
+  checkIdentifier,
+  checkProjection,
+  HandlerError,
+  withHandler,
+  type CustomHandler,
+  type Projection,
+  type ProjectionContext,
+  type ProjectionHandler,
+  type ProjectionMode,
+  type ProjectionOptions,
+} from './projection.js';
+
+export interface CustomProjectionOptions extends ProjectionOptions {
+  /** Names of document collections that the handlers write. */
+  readonly documents?: readonly string[];
+  /** Tables that the handlers write, for stores with SQL: the statements that create each, given its physical name. */
+  readonly tables?: Readonly<Record<string, (table: string) => string | readonly string[]>>;
+}
+
+/**
+ * A read model whose handlers write what they like with the store's transaction, which also moves the checkpoint: their
+ * effects on it happen exactly once. Effects elsewhere happen at least once. Every `on` returns a new projection.
+ */
+export class CustomProjection<Unit extends StateUnit = StateUnit> implements Projection<Unit> {
+  readonly name: string;
+  readonly version: number;
+  readonly mode: ProjectionMode;
+  readonly eventTypes: readonly EventType[];
+  readonly collections: readonly Collection[];
+  readonly #options: CustomProjectionOptions;
+  readonly #handlers: ReadonlyMap<string, CustomHandler<unknown, Unit>>;
+
+  constructor(
+    name: string,
+    options: CustomProjectionOptions = {},
+    eventTypes: readonly EventType[] = [],
+    handlers: ReadonlyMap<string, CustomHandler<unknown, Unit>> = new Map(),
+  ) {
+    const checked = checkProjection(name, options);
+    this.name = checked.name;
+    this.version = checked.version;
+    this.mode = checked.mode;
+    this.eventTypes = eventTypes;
+    this.collections = collectionsOf(name, options);
+    this.#options = options;
+    this.#handlers = handlers;
+  }
+
+  /** Handles events of a type, one after the other. @throws DefinitionError if the type has a handler already */
+  on<T extends EventType>(type: T, handler: CustomHandler<DataOf<T>, Unit>): CustomProjection<Unit> {
+    // The codec hands this handler only events of its type: the map cannot say so.
+    const handlers = withHandler(this.name, this.#handlers, type, handler as CustomHandler<unknown, Unit>);
+    return new CustomProjection(this.name, this.#options, [...this.eventTypes, type], handlers);
+  }
+
+  /** @internal */
+  handler(generation: number): ProjectionHandler<Unit> {
+    const handlers = this.#handlers;
+    const collections = new Set(this.collections.map(({ name }) => name));
+    const contextOf = (unit: Unit): ProjectionContext<Unit> => ({
+      unit,
+      documents: (name) => unit.documents(owned(this.name, collections, name), generation),
+      table: (name) => unit.table(owned(this.name, collections, name), generation),
+    });
+    return {
+      prepare: (events) => Promise.resolve((unit) => handleAll(events, handlers, contextOf(unit))),
+      reset: () => {},
+    };
+  }
+}
+
+/**
+ * Declares a custom projection for any store; `sqlProjection` of a store package is the same with that store's
+ * transaction. @throws DefinitionError for a bad name, version, mode or collection
+ */
+export function customProjection<Unit extends StateUnit = StateUnit>(
+  name: string,
+  options: CustomProjectionOptions = {},
+): CustomProjection<Unit> {
+  return new CustomProjection<Unit>(name, options);
+}
+
+async function handleAll<Unit extends StateUnit>(
+  events: readonly RecordedEvent[],
+  handlers: ReadonlyMap<string, CustomHandler<unknown, Unit>>,
+  context: ProjectionContext<Unit>,
+): Promise<void> {
+  for (const event of events) {
+    const handler = handlers.get(event.type);
+    if (!handler) continue;
+    try {
+      const handled = withMetadata(causedBy(event), () => handler(event, context));
+      if (handled instanceof Promise) await handled;
+    } catch (cause) {
+      throw new HandlerError(event, cause);
+    }
+  }
+}
+
+function collectionsOf(
+  projection: string,
+  { documents = [], tables = {} }: CustomProjectionOptions,
+): Collection[] {
+  const subject = `Projection "${projection}"`;
+  const collections: Collection[] = [
+    ...documents.map((name) => ({ name, kind: 'documents' as const })),
+    ...Object.entries(tables).map(([name, create]) => ({ name, kind: 'table' as const, create })),
+  ];
+  const names = new Set<string>();
+  for (const { name } of collections) {
+    checkIdentifier(subject, name);
+    if (names.has(name)) throw new DefinitionError(subject, `it declares "${name}" twice`);
+    names.add(name);
+  }
+  return collections;
+}
+
+function owned(projection: string, collections: ReadonlySet<string>, name: string): string {
+  if (collections.has(name)) return name;
+  throw new DefinitionError(
+    `Projection "${projection}"`,
+    `it does not declare "${name}": add it to its documents or tables`,
+  );
+}

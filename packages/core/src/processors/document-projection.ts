@@ -1,0 +1,214 @@
+import type { DataOf, EventType } from '../events/event-type.js';
+import type { RecordedEvent } from '../store/event-store.js';
+import type { Collection, DocumentAccess, StateUnit } from '../store/state-store.js';
+import {
+  checkProjection,
+  HandlerError,
+  streamIdKey,
+  withHandler,
+  type DocumentKey,
+  type Fold,
+  type Projection,
+  type ProjectionHandler,
+  type ProjectionMode,
+  type ProjectionOptions,
+} from './projection.js';
+
+export interface DocumentProjectionOptions<Doc> extends ProjectionOptions {
+  /** A new document, before its first event. */
+  readonly initial: (key: string) => Doc;
+  /** The document of an event, unless its handler says otherwise. Default: the id of the event's stream. */
+  readonly key?: DocumentKey<unknown>;
+}
+
+interface DocumentHandler<Doc> {
+  readonly fold: Fold<Doc, unknown>;
+  readonly key: DocumentKey<unknown>;
+}
+
+/**
+ * A read model of keyed JSON documents, folded. Its handlers are pure: they see an event and a document, and nothing
+ * else. A batch loads the documents it touches in one query, folds in memory, and writes them with the checkpoint in one
+ * transaction. Every `on` returns a new projection; nothing is changed in place.
+ */
+export class DocumentProjection<Doc> implements Projection {
+  readonly name: string;
+  readonly version: number;
+  readonly mode: ProjectionMode;
+  readonly eventTypes: readonly EventType[];
+  readonly collections: readonly Collection[];
+  readonly #options: DocumentProjectionOptions<Doc>;
+  readonly #handlers: ReadonlyMap<string, DocumentHandler<Doc>>;
+
+  constructor(
+    name: string,
+    options: DocumentProjectionOptions<Doc>,
+    eventTypes: readonly EventType[] = [],
+    handlers: ReadonlyMap<string, DocumentHandler<Doc>> = new Map(),
+  ) {
+    const checked = checkProjection(name, options);
+    this.name = checked.name;
+    this.version = checked.version;
+    this.mode = checked.mode;
+    this.eventTypes = eventTypes;
+    this.collections = [{ name, kind: 'documents' }];
+    this.#options = options;
+    this.#handlers = handlers;
+  }
+
+  /** Folds events of a type. @throws DefinitionError if the type has a handler already */
+  on<T extends EventType>(
+    type: T,
+    fold: Fold<Doc, DataOf<T>>,
+    options: { readonly key?: DocumentKey<DataOf<T>> } = {},
+  ): DocumentProjection<Doc> {
+    const key = options.key ?? this.#options.key ?? streamIdKey;
+    // The codec hands this handler only events of its type: the map cannot say so.
+    const handler = { fold, key } as DocumentHandler<Doc>;
+    const handlers = withHandler(this.name, this.#handlers, type, handler);
+    return new DocumentProjection(this.name, this.#options, [...this.eventTypes, type], handlers);
+  }
+
+  /** @internal */
+  handler(generation: number): ProjectionHandler {
+    return new DocumentFolding(this.name, generation, this.#options.initial, this.#handlers);
+  }
+}
+
+/**
+ * Declares a document projection:
+ * `documentProjection('balances', { initial: () => ({ total: 0 }) }).on(Deposited, (doc, { data }) => …)`.
+ * @throws DefinitionError for a bad name, version or mode
+ */
+export function documentProjection<Doc>(
+  name: string,
+  options: DocumentProjectionOptions<Doc>,
+): DocumentProjection<Doc> {
+  return new DocumentProjection(name, options);
+}
+
+/** Documents kept from one batch to the next, so that only cold ones are read. */
+const WARM_DOCUMENTS = 20_000;
+
+/** Folds batches of one generation; the documents of its last batches stay in memory while their lease does. */
+class DocumentFolding<Doc> implements ProjectionHandler {
+  readonly #collection: string;
+  readonly #generation: number;
+  readonly #initial: (key: string) => Doc;
+  readonly #handlers: ReadonlyMap<string, DocumentHandler<Doc>>;
+  /** Committed documents by key; null for one known not to exist. */
+  #warm = new Map<string, Doc | null>();
+
+  constructor(
+    collection: string,
+    generation: number,
+    initial: (key: string) => Doc,
+    handlers: ReadonlyMap<string, DocumentHandler<Doc>>,
+  ) {
+    this.#collection = collection;
+    this.#generation = generation;
+    this.#initial = initial;
+    this.#handlers = handlers;
+  }
+
+  async prepare(
+    events: readonly RecordedEvent[],
+    committed: (collection: string) => Pick<DocumentAccess, 'getMany'>,
+  ): Promise<(unit: StateUnit) => Promise<void>> {
+    const keys = this.#keysOf(events);
+    const touched = await this.#load(keys, committed(this.#collection));
+    this.#fold(events, keys, touched);
+    return (unit) => this.#write(unit, touched);
+  }
+
+  reset(): void {
+    this.#warm.clear();
+  }
+
+  #keysOf(events: readonly RecordedEvent[]): (string | readonly string[] | undefined)[] {
+    return events.map((event) => {
+      const handler = this.#handlers.get(event.type);
+      try {
+        return handler && checkedKey(handler.key(event));
+      } catch (cause) {
+        throw new HandlerError(event, cause);
+      }
+    });
+  }
+
+  async #load(
+    keys: readonly (string | readonly string[] | undefined)[],
+    committed: Pick<DocumentAccess, 'getMany'>,
+  ): Promise<Map<string, Doc | null>> {
+    const touched = new Map<string, Doc | null>();
+    const cold = new Set<string>();
+    for (const key of keys) {
+      for (const one of typeof key === 'string' ? [key] : (key ?? [])) {
+        if (touched.has(one)) continue;
+        const warm = this.#warm.get(one);
+        if (warm === undefined) cold.add(one);
+        touched.set(one, warm ?? null);
+      }
+    }
+    if (cold.size > 0) {
+      for (const [key, document] of await committed.getMany([...cold])) touched.set(key, document as Doc);
+    }
+    return touched;
+  }
+
+  #fold(
+    events: readonly RecordedEvent[],
+    keys: readonly (string | readonly string[] | undefined)[],
+    documents: Map<string, Doc | null>,
+  ): void {
+    events.forEach((event, index) => {
+      const key = keys[index];
+      const handler = this.#handlers.get(event.type);
+      if (key === undefined || !handler) return;
+      try {
+        if (typeof key === 'string') this.#foldOne(event, key, handler.fold, documents);
+        else for (const one of key) this.#foldOne(event, one, handler.fold, documents);
+      } catch (cause) {
+        throw new HandlerError(event, cause);
+      }
+    });
+  }
+
+  #foldOne(
+    event: RecordedEvent,
+    key: string,
+    fold: Fold<Doc, unknown>,
+    documents: Map<string, Doc | null>,
+  ): void {
+    const before = documents.get(key) ?? this.#initial(key);
+    const after = fold(before, event);
+    documents.set(key, after === undefined ? before : after);
+  }
+
+  async #write(unit: StateUnit, touched: Map<string, Doc | null>): Promise<void> {
+    const access = unit.documents(this.#collection, this.#generation);
+    const kept = new Map<string, unknown>();
+    const gone: string[] = [];
+    for (const [key, document] of touched) {
+      if (document === null) gone.push(key);
+      else kept.set(key, document);
+    }
+    if (kept.size > 0) await access.putMany(kept);
+    if (gone.length > 0) await access.deleteMany(gone);
+    this.#keepWarm(touched);
+  }
+
+  #keepWarm(touched: Map<string, Doc | null>): void {
+    if (this.#warm.size + touched.size > WARM_DOCUMENTS) this.#warm = new Map();
+    if (touched.size > WARM_DOCUMENTS) return;
+    for (const [key, document] of touched) this.#warm.set(key, document);
+  }
+}
+
+function checkedKey(key: unknown): string | readonly string[] | undefined {
+  if (key === undefined || (typeof key === 'string' && key !== '')) return key;
+  if (Array.isArray(key) && key.every((one) => typeof one === 'string' && one !== '')) return key as string[];
+  throw new TypeError(
+    `The key of a document must be a non-empty string, an array of them or undefined, got ${JSON.stringify(key)}`,
+  );
+}

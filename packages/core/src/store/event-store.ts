@@ -1,0 +1,170 @@
+import type { EventReader } from './event-reader.js';
+import type { StateUnit } from './state-store.js';
+
+/** What an event carries beside its data. All of it is JSON; every key but the two named ones is the user's. */
+export interface EventMetadata {
+  /** The same in all events that one request or message led to, across streams and services. */
+  readonly correlationId?: string;
+  /** The id of the event or message that directly caused this one. */
+  readonly causationId?: string;
+  readonly [key: string]: unknown;
+}
+
+/** An event on its way into a store: stored data, no instances. */
+export interface NewEvent {
+  /** A UUID that makes the append idempotent. Default: a new uuid v7, with which a repeat is a new event. */
+  readonly id?: string;
+  /** The stable type name, e.g. `OrderPlaced`. */
+  readonly type: string;
+  /** The version of the data's shape, from 1. Default 1. */
+  readonly version?: number;
+  /** Any JSON value. */
+  readonly data: unknown;
+  readonly metadata?: EventMetadata;
+}
+
+/** An event as a store returns it. `Data` is JSON when it comes from a store and an instance after decoding. */
+export interface RecordedEvent<Data = unknown> {
+  readonly id: string;
+  readonly type: string;
+  /** The version it was written with. */
+  readonly version: number;
+  readonly stream: string;
+  /** Its place in its stream, from 0. */
+  readonly revision: number;
+  /** Its place in the log; from 1 and without gaps in Refold's own stores. */
+  readonly position: number;
+  /** When the store wrote it. */
+  readonly recordedAt: Date;
+  readonly metadata: EventMetadata;
+  readonly data: Data;
+}
+
+/**
+ * What an append expects of its stream: that it is at this revision, that it does not exist, that it exists, or nothing.
+ * `'any'` never conflicts, whoever else appends.
+ */
+export type ExpectedRevision = number | 'no-stream' | 'stream-exists' | 'any';
+
+/** Events for one stream under one condition. */
+export interface StreamAppend {
+  readonly stream: string;
+  readonly events: readonly NewEvent[];
+  /** Default `'any'`. */
+  readonly expected?: ExpectedRevision;
+}
+
+/** Where an append left its stream and the log. */
+export interface AppendResult {
+  readonly stream: string;
+  /** The revision of the append's last event. For an append of nothing: the stream's revision, -1 if it does not exist. */
+  readonly revision: number;
+  /** The position of the append's last event, for `waitFor`. For an append of nothing: the head of the log. */
+  readonly position: number;
+}
+
+/** Runs inside the transaction of an append, after its events are written; what it throws undoes this append alone. */
+export type InlineHook<Unit extends StateUnit = StateUnit> = (
+  events: readonly RecordedEvent[],
+  unit: Unit & LogUnit,
+) => Promise<void>;
+
+/** What an inline hook can do beside a state transaction: read the log as this transaction sees it. */
+export interface LogUnit {
+  readAll(options?: ReadAllOptions): EventReader;
+}
+
+export interface AppendAllOptions<Unit extends StateUnit = StateUnit> {
+  /** Where the store's `supports.inline` says so. */
+  readonly inline?: InlineHook<Unit>;
+}
+
+export interface AppendOptions<Unit extends StateUnit = StateUnit> extends AppendAllOptions<Unit> {
+  /** Default `'any'`. */
+  readonly expected?: ExpectedRevision;
+}
+
+export type Direction = 'forward' | 'backward';
+
+export interface ReadStreamOptions {
+  /** The lowest revision to read. Default 0. */
+  readonly from?: number;
+  /** The highest revision to read. Default: the stream's last. */
+  readonly to?: number;
+  /** The order of what lies between `from` and `to`. Default `'forward'`. */
+  readonly direction?: Direction;
+  /** At most so many events. Default: no limit. */
+  readonly limit?: number;
+  /** At most so many events a batch. Default 1000. */
+  readonly batchSize?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Which events a read returns: those of one of the types, in one of the categories. Both must hold where both are given. */
+export interface EventFilter {
+  readonly types?: readonly string[];
+  readonly categories?: readonly string[];
+}
+
+export interface ReadAllOptions {
+  /** Read what lies behind this position (exclusive). Default 0, the beginning. */
+  readonly after?: number;
+  /** Read up to this position (inclusive). Default: the head of the log when the read begins each batch. */
+  readonly to?: number;
+  /** The order of what lies between `after` and `to`. Default `'forward'`. */
+  readonly direction?: Direction;
+  /** At most so many events. Default: no limit. */
+  readonly limit?: number;
+  readonly filter?: EventFilter;
+  /** At most so many events a batch. Default 1000. */
+  readonly batchSize?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Where stores of the same contract differ; the conformance suite skips by it. */
+export interface EventStoreSupports {
+  /** `appendAll` with more than one stream. */
+  readonly multiStreamAppend: boolean;
+  /** Inline hooks in the append's transaction. */
+  readonly inline: boolean;
+  /** Positions without gaps, from 1. */
+  readonly gaplessPositions: boolean;
+}
+
+/**
+ * The log. All implementations promise:
+ *
+ * - Appends are atomic: all events of an `append` or `appendAll` are there, at consecutive positions, or none.
+ * - Positions grow in commit order: a reader that has seen position `n` never finds a lower one later.
+ * - Appends are idempotent by event id: the exact repeat of an append returns the first one's result, whatever has been
+ *   appended since; anything else that reuses an id throws `DuplicateEventError`.
+ * - Appending no events is no operation: no expectation is checked and nothing is written.
+ * - After `close()` every call throws `StoreClosedError`.
+ */
+export interface EventStore<Unit extends StateUnit = StateUnit> {
+  readonly supports: EventStoreSupports;
+
+  /**
+   * Adds events to one stream.
+   * @throws RevisionConflictError, DuplicateEventError, EventTooLargeError, SerializationError, InvalidArgumentError
+   */
+  append(stream: string, events: readonly NewEvent[], options?: AppendOptions<Unit>): Promise<AppendResult>;
+
+  /** Adds events to several streams, all or none; a stream may be named once. Results are in the order of the appends. */
+  appendAll(appends: readonly StreamAppend[], options?: AppendAllOptions<Unit>): Promise<AppendResult[]>;
+
+  /** Reads one stream; a stream that does not exist is empty. */
+  readStream(stream: string, options?: ReadStreamOptions): EventReader;
+
+  /** Reads the log. A forward read ends at the head; `changes` tells when there is more. */
+  readAll(options?: ReadAllOptions): EventReader;
+
+  /** The position of the last event, 0 for an empty log. */
+  head(): Promise<number>;
+
+  /** Resolves with the head as soon as it is beyond `after`; rejects with the signal's reason when that aborts. */
+  changes(after: number, signal?: AbortSignal): Promise<number>;
+
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
