@@ -1,0 +1,69 @@
+import { DefinitionError, type Collection } from '@refold/core';
+import type Database from 'better-sqlite3';
+
+/** The table of one generation of a collection. Collection names are identifiers, so neither name needs quotes. */
+export function tableName(collection: string, generation: number): string {
+  return `${collection}__${generation}`;
+}
+
+/** Creates the tables of one generation. */
+export function createTables(
+  database: Database.Database,
+  collections: readonly Collection[],
+  generation: number,
+): void {
+  for (const collection of collections) {
+    const table = tableName(collection.name, generation);
+    for (const statement of statementsFor(collection, table)) database.exec(statement);
+    const created = database
+      .prepare("select 1 from sqlite_schema where type = 'table' and name = ?")
+      .get(table);
+    if (!created) {
+      throw new DefinitionError(
+        `Table "${collection.name}"`,
+        `its statements must create a table named ${table}`,
+      );
+    }
+  }
+}
+
+/** Points the view under a collection's name, which is what readers use, at the table of one generation. */
+export function showGeneration(
+  database: Database.Database,
+  collections: readonly string[],
+  generation: number,
+): void {
+  for (const name of collections) {
+    const other = database
+      .prepare("select type from sqlite_schema where name = ? and type <> 'view'")
+      .pluck()
+      .get(name) as string | undefined;
+    if (other !== undefined) {
+      throw new DefinitionError(`Read model "${name}"`, `the file has a ${other} of that name already`);
+    }
+    database.exec(
+      `drop view if exists ${name}; create view ${name} as select * from ${tableName(name, generation)}`,
+    );
+  }
+}
+
+/** Drops the views of collections that the new live generation has no more. */
+export function hideCollections(database: Database.Database, collections: readonly string[]): void {
+  for (const name of collections) database.exec(`drop view if exists ${name}`);
+}
+
+export function dropTables(
+  database: Database.Database,
+  collections: readonly string[],
+  generation: number,
+): void {
+  for (const name of collections) database.exec(`drop table if exists ${tableName(name, generation)}`);
+}
+
+function statementsFor(collection: Collection, table: string): readonly string[] {
+  if (collection.kind === 'documents') {
+    return [`create table ${table} (key text primary key, document text not null) strict, without rowid`];
+  }
+  const statements = collection.create?.(table) ?? [];
+  return typeof statements === 'string' ? [statements] : statements;
+}

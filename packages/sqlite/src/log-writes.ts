@@ -1,0 +1,157 @@
+import {
+  DuplicateEventError,
+  RevisionConflictError,
+  type AppendResult,
+  type Clock,
+  type PreparedAppend,
+  type PreparedEvent,
+  type RecordedEvent,
+} from '@refold/core';
+import type Database from 'better-sqlite3';
+import { toEvent } from './log-reads.js';
+import type { Statements } from './statements.js';
+
+interface Stored {
+  readonly position: number;
+  readonly stream: string;
+  readonly revision: number;
+}
+
+/** What one group of appends knows of the log while it writes: nobody else writes meanwhile. */
+export interface Tip {
+  position: number;
+  recordedAt: number;
+}
+
+/** Writes the log; every method runs inside the writer's transaction. */
+export class LogWrites {
+  readonly #database: Database.Database;
+  readonly #statements: Statements;
+  readonly #clock: Clock;
+
+  constructor(database: Database.Database, statements: Statements, clock: Clock) {
+    this.#database = database;
+    this.#statements = statements;
+    this.#clock = clock;
+  }
+
+  /** The end of the log, read when a group begins; times never go backward, whatever the clock does. */
+  tip(): Tip {
+    const last = this.#statements
+      .objects('select position, recorded_at as recordedAt from refold_events order by position desc limit 1')
+      .get() as Tip | undefined;
+    const now = Math.floor(this.#clock.now());
+    return { position: last?.position ?? 0, recordedAt: Math.max(now, last?.recordedAt ?? 0) };
+  }
+
+  revision(stream: string): number {
+    const revision = this.#statements
+      .values('select max(revision) from refold_events where stream = ?')
+      .get(stream);
+    return typeof revision === 'number' ? revision : -1;
+  }
+
+  savepoint(): void {
+    this.#statements.run('savepoint one_append').run();
+  }
+
+  release(): void {
+    this.#statements.run('release one_append').run();
+  }
+
+  rollback(): void {
+    this.#database.exec('rollback to one_append; release one_append');
+  }
+
+  /**
+   * Writes one append. Its events are all there or, where several were to be, to be undone by the caller's savepoint.
+   * @throws RevisionConflictError, or SQLite's constraint error for an id that is taken
+   */
+  write({ stream, expected, events }: PreparedAppend, tip: Tip): AppendResult {
+    let revision = this.revision(stream);
+    if (expected !== 'any' && !meets(expected, revision))
+      throw new RevisionConflictError(stream, expected, revision);
+    const insert = this.#statements.run(
+      `insert into refold_events (position, stream, revision, id, type, version, recorded_at, data, metadata)
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    let { position } = tip;
+    for (const { id, type, version, data, metadata } of events) {
+      position += 1;
+      revision += 1;
+      insert.run(position, stream, revision, id, type, version, tip.recordedAt, data, metadata ?? null);
+    }
+    tip.position = position;
+    return { stream, revision, position };
+  }
+
+  /**
+   * The results that these appends had before, if they are an exact repeat; undefined if none of their ids is known.
+   * @throws DuplicateEventError if some are
+   */
+  earlierResults(appends: readonly PreparedAppend[]): AppendResult[] | undefined {
+    const filled = appends.filter(({ events }) => events.length > 0);
+    const earlier = filled.map((append) => this.#earlierResult(append));
+    if (earlier.every((result) => result !== undefined)) {
+      return appends.map(
+        ({ stream }) => earlier.find((one) => one.stream === stream) ?? this.current(stream),
+      );
+    }
+    for (const { stream, events } of filled) {
+      const known = events.find(({ id }) => this.#stored(id));
+      if (known) throw new DuplicateEventError(known.id, stream);
+    }
+    return undefined;
+  }
+
+  /** What an append of nothing returns. */
+  current(stream: string): AppendResult {
+    return { stream, revision: this.revision(stream), position: this.tip().position };
+  }
+
+  /** What an append wrote, as a reader will see it. */
+  written(
+    { stream, events }: PreparedAppend,
+    { revision, position }: AppendResult,
+    tip: Tip,
+  ): RecordedEvent[] {
+    return events.map(({ id, type, version, data, metadata }, index) => {
+      const behind = events.length - 1 - index;
+      const at = revision - behind;
+      return toEvent([
+        position - behind,
+        stream,
+        at,
+        id,
+        type,
+        version,
+        tip.recordedAt,
+        data,
+        metadata ?? null,
+      ]);
+    });
+  }
+
+  #earlierResult({ stream, events }: PreparedAppend): AppendResult | undefined {
+    const first = this.#stored(events[0]?.id ?? '');
+    if (!first) return undefined;
+    const same = (event: PreparedEvent, index: number): boolean => {
+      const stored = this.#stored(event.id);
+      return stored?.stream === stream && stored.revision === first.revision + index;
+    };
+    if (!events.every(same)) return undefined;
+    const last = events.length - 1;
+    return { stream, revision: first.revision + last, position: first.position + last };
+  }
+
+  #stored(id: string): Stored | undefined {
+    return this.#statements
+      .objects('select position, stream, revision from refold_events where id = ?')
+      .get(id) as Stored | undefined;
+  }
+}
+
+function meets(expected: number | 'no-stream' | 'stream-exists', revision: number): boolean {
+  if (expected === 'no-stream') return revision < 0;
+  return expected === 'stream-exists' ? revision >= 0 : revision === expected;
+}

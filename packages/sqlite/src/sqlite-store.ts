@@ -1,0 +1,382 @@
+import {
+  checkPosition,
+  DEFAULT_MAX_EVENT_BYTES,
+  EventReader,
+  GroupCommit,
+  InvalidArgumentError,
+  prepareAppends,
+  readAllRange,
+  readStreamRange,
+  StoreClosedError,
+  systemClock,
+  toJson,
+  UnsupportedError,
+  type AppendAllOptions,
+  type AppendOptions,
+  type AppendResult,
+  type Clock,
+  type Collection,
+  type DocumentAccess,
+  type DocumentReader,
+  type EventStore,
+  type EventStoreSupports,
+  type Failure,
+  type Generation,
+  type InlineHook,
+  type Lease,
+  type NewEvent,
+  type Partition,
+  type PreparedAppend,
+  type ReadAllOptions,
+  type ReadStreamOptions,
+  type Settled,
+  type Snapshot,
+  type StateStore,
+  type StreamAppend,
+} from '@refold/core';
+import type Database from 'better-sqlite3';
+import { ChangeFeed } from './change-feed.js';
+import { tableName } from './collections.js';
+import { openReader, openWriter, type Durability } from './database.js';
+import { documentReader } from './document-reader.js';
+import { LogReads } from './log-reads.js';
+import { LogWrites, type Tip } from './log-writes.js';
+import { documentAccess, SqliteUnit } from './sqlite-unit.js';
+import { StateTables } from './state-tables.js';
+import { Statements } from './statements.js';
+import { Writer } from './writer.js';
+
+export interface SqliteStoreOptions {
+  /**
+   * `'full'` (default): an append that has returned survives `kill -9` and power loss. `'normal'`: it survives
+   * `kill -9`; a power loss may undo the last ones, never leaving a gap or half an append. About twice as fast.
+   */
+  readonly durability?: Durability;
+  /** How long a write waits for another process's lock before it throws StoreBusyError. Default 10,000. */
+  readonly lockTimeoutMs?: number;
+  /** The largest event, data and metadata as JSON. Default 1 MiB. */
+  readonly maxEventBytes?: number;
+  readonly clock?: Clock;
+}
+
+interface AppendRequest {
+  readonly appends: readonly PreparedAppend[];
+  readonly inline: InlineHook<SqliteUnit> | undefined;
+}
+
+/**
+ * Log and state in one SQLite file. Any number of callers and of processes may use the file at once. Make it with
+ * `sqliteStore(file)`.
+ */
+export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUnit> {
+  readonly supports: EventStoreSupports = { multiStreamAppend: true, inline: true, gaplessPositions: true };
+
+  readonly #reader: Database.Database;
+  readonly #readStatements: Statements;
+  readonly #reads: LogReads;
+  readonly #readTables: StateTables;
+  readonly #writer: Writer;
+  readonly #writeStatements: Statements;
+  readonly #writes: LogWrites;
+  readonly #writeReads: LogReads;
+  readonly #tables: StateTables;
+  readonly #changes: ChangeFeed;
+  readonly #groups: GroupCommit<AppendRequest, AppendResult[]>;
+  readonly #clock: Clock;
+  readonly #maxEventBytes: number;
+  #closed = false;
+
+  /** @internal Use `sqliteStore`, which opens and checks the file. */
+  constructor(
+    file: string,
+    connections: { readonly writer: Database.Database; readonly reader: Database.Database },
+    options: Required<Pick<SqliteStoreOptions, 'lockTimeoutMs' | 'maxEventBytes' | 'clock'>>,
+  ) {
+    const { writer, reader } = connections;
+    this.#clock = options.clock;
+    this.#maxEventBytes = options.maxEventBytes;
+    this.#reader = reader;
+    this.#readStatements = new Statements(reader);
+    this.#reads = new LogReads(this.#readStatements);
+    this.#readTables = new StateTables(reader, this.#readStatements);
+    this.#writer = new Writer(writer, file, options.lockTimeoutMs);
+    this.#writeStatements = new Statements(writer);
+    this.#writes = new LogWrites(writer, this.#writeStatements, options.clock);
+    this.#writeReads = new LogReads(this.#writeStatements);
+    this.#tables = new StateTables(writer, this.#writeStatements);
+    this.#changes = new ChangeFeed(this.#readStatements, () => this.#reads.head());
+    this.#groups = new GroupCommit((requests) => this.#commit(requests), {
+      weight: ({ appends }) => appends.reduce((sum, { events }) => sum + events.length, 1),
+    });
+  }
+
+  async append(
+    stream: string,
+    events: readonly NewEvent[],
+    { expected, inline }: AppendOptions<SqliteUnit> = {},
+  ): Promise<AppendResult> {
+    const [result] = await this.appendAll([{ stream, events, expected }], { inline });
+    if (!result) throw new UnsupportedError('appending to no stream', 'name one');
+    return result;
+  }
+
+  async appendAll(
+    appends: readonly StreamAppend[],
+    { inline }: AppendAllOptions<SqliteUnit> = {},
+  ): Promise<AppendResult[]> {
+    this.#checkWrite('append');
+    const prepared = prepareAppends(appends, this.#maxEventBytes);
+    if (prepared.every(({ events }) => events.length === 0)) return this.#nothing(prepared);
+    return this.#groups.submit({ appends: prepared, inline });
+  }
+
+  readStream(stream: string, options?: ReadStreamOptions): EventReader {
+    const range = readStreamRange(stream, options);
+    this.#check();
+    return new EventReader(this.#reads.readStream(stream, range, () => this.#check()));
+  }
+
+  readAll(options?: ReadAllOptions): EventReader {
+    const range = readAllRange(options);
+    this.#check();
+    return new EventReader(this.#reads.readAll(range, () => this.#check()));
+  }
+
+  async head(): Promise<number> {
+    this.#check();
+    return this.#reads.head();
+  }
+
+  async changes(after: number, signal?: AbortSignal): Promise<number> {
+    checkPosition('after', after);
+    this.#check();
+    signal?.throwIfAborted();
+    return this.#changes.beyond(after, signal);
+  }
+
+  async transaction<Result>(work: (unit: SqliteUnit) => Promise<Result>): Promise<Result> {
+    this.#checkWrite('transaction');
+    return this.#writer.transaction(() => this.#withUnit(work));
+  }
+
+  async generations(processor: string): Promise<readonly Generation[]> {
+    this.#check();
+    return this.#readTables.generations(processor);
+  }
+
+  createGeneration(
+    processor: string,
+    options: {
+      readonly version: number;
+      readonly collections: readonly Collection[];
+      readonly after?: number;
+      readonly fresh?: boolean;
+      readonly beside?: boolean;
+    },
+  ): Promise<Generation> {
+    return this.#write('createGeneration', () => this.#tables.createGeneration(processor, options));
+  }
+
+  dropGeneration(processor: string, generation: number): Promise<void> {
+    return this.#write('dropGeneration', () => this.#tables.dropGeneration(processor, generation));
+  }
+
+  async partitions(processor?: string): Promise<readonly Partition[]> {
+    this.#check();
+    return this.#readTables.partitions(processor);
+  }
+
+  acquireLease(
+    partition: Pick<Partition, 'processor' | 'generation' | 'firstSlice'>,
+    { holder, ttlMs }: { readonly holder: string; readonly ttlMs: number },
+  ): Promise<Lease | undefined> {
+    return this.#write('acquireLease', () =>
+      this.#tables.acquireLease(partition, holder, this.#clock.now(), ttlMs),
+    );
+  }
+
+  renewLease(lease: Lease, ttlMs: number): Promise<boolean> {
+    return this.#write('renewLease', () => this.#tables.renewLease(lease, this.#clock.now() + ttlMs));
+  }
+
+  async releaseLease(lease: Lease): Promise<void> {
+    await this.#write('releaseLease', () => this.#tables.releaseLease(lease));
+  }
+
+  async recordFailure(lease: Lease, failure: Failure | undefined): Promise<void> {
+    await this.#write('recordFailure', () => this.#tables.recordFailure(lease, failure));
+  }
+
+  documents(collection: string): DocumentReader {
+    this.#check();
+    return documentReader(this.#reader, this.#readStatements, collection, () => this.#check());
+  }
+
+  documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'> {
+    this.#check();
+    const table = tableName(collection, generation);
+    const exists = this.#readStatements
+      .values("select 1 from sqlite_schema where type = 'table' and name = ?")
+      .get(table);
+    if (exists === undefined) return { getMany: () => Promise.resolve(new Map()) };
+    return documentAccess(this.#readStatements, table, () => this.#check());
+  }
+
+  async loadSnapshot(stream: string): Promise<Snapshot | undefined> {
+    this.#check();
+    return this.#readTables.loadSnapshot(stream);
+  }
+
+  async saveSnapshot({ stream, revision, version, state }: Snapshot): Promise<void> {
+    const json = toJson(state, `snapshot of ${stream}`);
+    await this.#write('saveSnapshot', () => this.#tables.saveSnapshot(stream, revision, version, json));
+  }
+
+  async deleteSnapshot(stream: string): Promise<void> {
+    await this.#write('deleteSnapshot', () => this.#tables.deleteSnapshot(stream));
+  }
+
+  /** Waits for the writes that are under way, then closes the file. Closing twice is no error. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#changes.close();
+    await this.#groups.idle();
+    await this.#writer.close();
+    this.#reader.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #check(): void {
+    if (this.#closed) throw new StoreClosedError();
+  }
+
+  #checkWrite(call: string): void {
+    this.#check();
+    this.#writer.checkNotNested(call);
+  }
+
+  async #write<Result>(call: string, work: () => Result): Promise<Result> {
+    this.#checkWrite(call);
+    return this.#writer.transaction(work);
+  }
+
+  /** Appending nothing is no operation: it only looks. */
+  #nothing(appends: readonly PreparedAppend[]): AppendResult[] {
+    const position = this.#reads.head();
+    return appends.map(({ stream }) => ({ stream, revision: this.#revision(stream), position }));
+  }
+
+  #revision(stream: string): number {
+    const sql = 'select coalesce(max(revision), -1) from refold_events where stream = ?';
+    return Number(this.#readStatements.values(sql).get(stream));
+  }
+
+  async #commit(requests: readonly AppendRequest[]): Promise<readonly Settled<AppendResult[]>[]> {
+    const { outcomes, head } = await this.#writer.transaction(async () => {
+      const tip = this.#writes.tip();
+      const outcomes: Settled<AppendResult[]>[] = [];
+      for (const request of requests) {
+        const outcome = this.#attempt(request, tip);
+        outcomes.push(outcome instanceof Promise ? await outcome : outcome);
+      }
+      return { outcomes, head: tip.position };
+    });
+    this.#changes.advance(head);
+    return outcomes;
+  }
+
+  /** Writes one request; what fails is undone for this request alone. Synchronous unless there is an inline hook. */
+  #attempt(request: AppendRequest, tip: Tip): Settled<AppendResult[]> | Promise<Settled<AppendResult[]>> {
+    const { appends, inline } = request;
+    const before = tip.position;
+    // One insert that fails leaves nothing behind; anything more needs a savepoint.
+    const guarded = inline !== undefined || appends.length > 1 || (appends[0]?.events.length ?? 0) > 1;
+    if (guarded) this.#writes.savepoint();
+    const undo = (error: unknown): Settled<AppendResult[]> => {
+      if (guarded) this.#writes.rollback();
+      tip.position = before;
+      return { error };
+    };
+    try {
+      const results = appends.map((append) =>
+        append.events.length > 0 ? this.#writes.write(append, tip) : this.#writes.current(append.stream),
+      );
+      if (inline) {
+        return this.#runInline(request, results, tip, inline).then(() => this.#keep(results), undo);
+      }
+      return guarded ? this.#keep(results) : { value: results };
+    } catch (error) {
+      return this.#settle(appends, undo(error));
+    }
+  }
+
+  #keep(results: AppendResult[]): Settled<AppendResult[]> {
+    this.#writes.release();
+    return { value: results };
+  }
+
+  /** A failed append may be the repeat of one that succeeded: then its outcome is that one's. */
+  #settle(appends: readonly PreparedAppend[], failed: Settled<AppendResult[]>): Settled<AppendResult[]> {
+    try {
+      const earlier = this.#writes.earlierResults(appends);
+      return earlier ? { value: earlier } : failed;
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  async #runInline(
+    { appends }: AppendRequest,
+    results: readonly AppendResult[],
+    tip: Tip,
+    inline: InlineHook<SqliteUnit>,
+  ): Promise<void> {
+    const events = appends.flatMap((append, index) => {
+      const result = results[index];
+      return result ? this.#writes.written(append, result, tip) : [];
+    });
+    await this.#withUnit((unit) => inline(events, unit));
+  }
+
+  #withUnit<Result>(work: (unit: SqliteUnit) => Promise<Result>): Promise<Result> {
+    return this.#writer.scoped((scope) =>
+      work(new SqliteUnit(this.#writeStatements, this.#tables, this.#writeReads, scope)),
+    );
+  }
+}
+
+/**
+ * Opens a store on an SQLite file, creating it if there is none, and brings its schema up to date.
+ * @throws InvalidArgumentError, CorruptDatabaseError, ReadonlyDatabaseError, DatabaseOpenError, ForeignDatabaseError,
+ * NewerDatabaseError, StoreBusyError
+ */
+export async function sqliteStore(file: string, options: SqliteStoreOptions = {}): Promise<SqliteStore> {
+  const { durability = 'full', lockTimeoutMs = 10_000, clock = systemClock } = options;
+  const { maxEventBytes = DEFAULT_MAX_EVENT_BYTES } = options;
+  checkOptions(file, durability, lockTimeoutMs, maxEventBytes);
+  const writer = await openWriter(file, durability, lockTimeoutMs);
+  const reader = openReader(file);
+  return new SqliteStore(file, { writer, reader }, { lockTimeoutMs, maxEventBytes, clock });
+}
+
+function checkOptions(file: string, durability: string, lockTimeoutMs: number, maxEventBytes: number): void {
+  if (typeof file !== 'string' || file === '' || file === ':memory:' || file.startsWith('file:')) {
+    throw new InvalidArgumentError(
+      'file',
+      file,
+      'must be the path of a file (in memory, use memoryStore of @refold/core)',
+    );
+  }
+  if (durability !== 'full' && durability !== 'normal') {
+    throw new InvalidArgumentError('durability', durability, "must be 'full' or 'normal'");
+  }
+  if (!(lockTimeoutMs >= 0))
+    throw new InvalidArgumentError('lockTimeoutMs', lockTimeoutMs, 'must be at least 0');
+  if (!Number.isSafeInteger(maxEventBytes) || maxEventBytes < 1) {
+    throw new InvalidArgumentError('maxEventBytes', maxEventBytes, 'must be a whole number from 1');
+  }
+}

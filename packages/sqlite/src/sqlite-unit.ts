@@ -1,0 +1,124 @@
+import {
+  InvalidArgumentError,
+  LeaseLostError,
+  readAllRange,
+  EventReader,
+  toJson,
+  type DocumentAccess,
+  type Lease,
+  type LiveGeneration,
+  type LogUnit,
+  type ReadAllOptions,
+  type StateUnit,
+} from '@refold/core';
+import { tableName } from './collections.js';
+import type { LogReads } from './log-reads.js';
+import type { StateTables } from './state-tables.js';
+import type { Statements, SqlValue } from './statements.js';
+import { checkOpen, type TransactionScope } from './writer.js';
+
+/** What a statement changed. */
+export interface RunResult {
+  readonly changes: number;
+}
+
+/** A transaction on the file. SQL sees what the transaction has written so far; nobody else does before it commits. */
+export class SqliteUnit implements StateUnit, LogUnit {
+  readonly #statements: Statements;
+  readonly #tables: StateTables;
+  readonly #reads: LogReads;
+  readonly #scope: TransactionScope;
+
+  constructor(statements: Statements, tables: StateTables, reads: LogReads, scope: TransactionScope) {
+    this.#statements = statements;
+    this.#tables = tables;
+    this.#reads = reads;
+    this.#scope = scope;
+  }
+
+  /** Runs a statement that returns no rows. @throws SqliteError for what SQLite refuses, InvalidArgumentError */
+  run(sql: string, ...values: SqlValue[]): RunResult {
+    this.#check(sql);
+    return { changes: this.#statements.run(sql).run(...values).changes };
+  }
+
+  /** The first row, undefined if there is none. */
+  get<Row = Record<string, SqlValue>>(sql: string, ...values: SqlValue[]): Row | undefined {
+    this.#check(sql);
+    return this.#statements.objects(sql).get(...values) as Row | undefined;
+  }
+
+  /** All rows. */
+  all<Row = Record<string, SqlValue>>(sql: string, ...values: SqlValue[]): Row[] {
+    this.#check(sql);
+    return this.#statements.objects(sql).all(...values) as Row[];
+  }
+
+  documents(collection: string, generation: number): DocumentAccess {
+    return documentAccess(this.#statements, tableName(collection, generation), () => checkOpen(this.#scope));
+  }
+
+  table(collection: string, generation: number): string {
+    return tableName(collection, generation);
+  }
+
+  async advance(lease: Lease, from: number, to: number): Promise<void> {
+    checkOpen(this.#scope);
+    if (!this.#tables.advance(lease, from, to)) throw new LeaseLostError(lease.processor, lease.token);
+  }
+
+  async live(processor: string): Promise<LiveGeneration | undefined> {
+    checkOpen(this.#scope);
+    const generation = this.#tables.generations(processor).find(({ status }) => status === 'live');
+    if (!generation) return undefined;
+    const partitions = this.#tables.partitions(processor);
+    return { generation, partitions: partitions.filter((one) => one.generation === generation.generation) };
+  }
+
+  async activate(processor: string, generation: number): Promise<void> {
+    checkOpen(this.#scope);
+    this.#tables.activate(processor, generation);
+  }
+
+  readAll(options?: ReadAllOptions): EventReader {
+    return new EventReader(this.#reads.readAll(readAllRange(options), () => checkOpen(this.#scope)));
+  }
+
+  #check(sql: string): void {
+    checkOpen(this.#scope);
+    if (TRANSACTION_CONTROL.test(sql)) {
+      throw new InvalidArgumentError('sql', sql, 'must not begin or end a transaction: the store does that');
+    }
+  }
+}
+
+const TRANSACTION_CONTROL = /^\s*(begin|commit|end|rollback|savepoint|release|attach|detach|vacuum)\b/i;
+
+/** Documents of one table, through one connection. */
+export function documentAccess(statements: Statements, table: string, check: () => void): DocumentAccess {
+  return {
+    async getMany(keys) {
+      check();
+      const found = new Map<string, unknown>();
+      const select = statements.values(`select document from ${table} where key = ?`);
+      for (const key of keys) {
+        const document = select.get(key);
+        if (typeof document === 'string') found.set(key, JSON.parse(document));
+      }
+      return found;
+    },
+    async putMany(documents) {
+      check();
+      const upsert = statements.run(
+        `insert into ${table} (key, document) values (?, ?) on conflict (key) do update set document = excluded.document`,
+      );
+      for (const [key, document] of documents)
+        upsert.run(key, toJson(document, `document "${key}" of ${table}`));
+    },
+    async deleteMany(keys) {
+      check();
+      const remove = statements.run(`delete from ${table} where key = ?`);
+      for (const key of keys) remove.run(key);
+    },
+  };
+}
