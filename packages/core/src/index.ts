@@ -44,12 +44,21 @@ export { causedBy, withMetadata } from './events/correlation.js';
 
 export {
   Aggregate,
+  aggregateInternals,
   applies,
   pendingEvents,
   revisionOf,
+  type AggregateInternals,
+  type AggregateInternals,
   type AppliesDecorator,
 } from './aggregates/aggregate.js';
-export { aggregate, type AggregateClass, type AggregateOptions } from './aggregates/aggregate-type.js';
+export {
+  aggregate,
+  aggregateTypeOf,
+  type AggregateClass,
+  type AggregateOptions,
+  type AggregateType,
+} from './aggregates/aggregate-type.js';
 export {
   decider,
   DeciderAggregate,
@@ -146,3 +155,5 @@ export {
   type PreparedEvent,
 } from './store/prepare-append.js';
 export { checkPosition, readAllRange, readStreamRange, type ReadRange } from './store/read-range.js';
+export { memoryStore, MemoryStore, type MemoryStoreOptions } from './memory/memory-store.js';
+export type { MemoryUnit } from './memory/memory-unit.js';

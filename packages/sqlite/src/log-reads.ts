@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { EventBatch, EventMetadata, ReadRange, RecordedEvent } from '@refold/core';
 import type { Statements } from './statements.js';
 
@@ -24,7 +25,10 @@ const FIRST_GUESS_BYTES = 8 * 1024;
 
 const NO_METADATA: EventMetadata = Object.freeze({});
 
-/** Reads the log page by page through one connection. A page is one statement: no read stays open in between. */
+/**
+ * Reads the log page by page through one connection. A page is one statement, so no read stays open in between, and
+ * every page leaves the event loop a turn: SQLite itself never waits.
+ */
 export class LogReads {
   readonly #statements: Statements;
   #bytesPerEvent = FIRST_GUESS_BYTES;
@@ -57,6 +61,7 @@ export class LogReads {
       if (!last) return;
       yield { events: rows, through: last.revision };
       if (rows.length < size) return;
+      await setImmediate();
       limit -= rows.length;
       if (forward) after = last.revision;
       else to = last.revision - 1;
@@ -75,6 +80,7 @@ export class LogReads {
       limit -= rows.length;
       after = rows.length === size ? (rows.at(-1)?.position ?? through) : through;
       yield { events: rows, through: after };
+      await setImmediate();
     }
   }
 
@@ -90,6 +96,7 @@ export class LogReads {
       const through = rows.length === size ? (rows.at(-1)?.position ?? after + 1) : after + 1;
       to = through - 1;
       yield { events: rows, through };
+      await setImmediate();
     }
   }
 

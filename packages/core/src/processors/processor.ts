@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../clock.js';
 import {
   LeaseLostError,
@@ -69,20 +70,27 @@ export class Processor<Unit extends StateUnit = StateUnit> {
     until: RunUntil,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const { clock, logger } = this.#context;
+    const { clock, commits, logger } = this.#context;
     let waiting = false;
+    let lost: LostLease | undefined;
     while (!signal.aborted) {
       const generation = await choose();
       if (!generation) return false;
+      this.#reportLost(lost, generation);
+      lost = undefined;
       const lease = await this.#acquire(generation);
       if (lease) {
         waiting = false;
-        if (await this.#runLeased(generation, lease, until, signal)) return true;
+        const outcome = await this.#runLeased(generation, lease, until, signal);
+        if (typeof outcome === 'boolean') return outcome;
+        lost = outcome;
         continue;
       }
+      if (until !== 'forever' && (await this.#positionOf(generation)) >= until) return true;
       if (!waiting) logger.info(`"${this.projection.name}" is held by another worker: waiting for its lease`);
       waiting = true;
-      await clock.sleep(Math.min(500, this.#options.leaseMs / 4), signal);
+      if (until === 'forever') await clock.sleep(Math.min(500, this.#options.leaseMs / 4), signal);
+      else await commits.wait(50, clock, signal);
     }
     return false;
   }
@@ -95,23 +103,42 @@ export class Processor<Unit extends StateUnit = StateUnit> {
     );
   }
 
-  /** False if the run ended before `until`: the lease was lost, or the signal aborted. */
+  async #positionOf({ processor, generation }: Generation): Promise<number> {
+    const partitions = await this.#context.state.partitions(processor);
+    return Math.min(
+      ...partitions.filter((one) => one.generation === generation).map(({ position }) => position),
+    );
+  }
+
+  /** A lease lost to another worker is worth a warning; one lost to the swap after a rebuild is how it is meant. */
+  #reportLost(lost: LostLease | undefined, next: Generation): void {
+    const { logger } = this.#context;
+    if (!lost) return;
+    if (lost.generation === next.generation) logger.warn(lost.error.message);
+    else logger.info(`processor "${next.processor}" goes on with generation ${next.generation}`);
+  }
+
+  /** Whether the run reached `until`, or how it lost its lease before. */
   async #runLeased(
     generation: Generation,
     lease: Lease,
     until: RunUntil,
     signal: AbortSignal,
-  ): Promise<boolean> {
+  ): Promise<boolean | LostLease> {
     const run = new LeasedRun(this.projection, generation, lease, this.#types, this.#context, this.#options);
     try {
       const position = await run.run(until, signal);
       return until !== 'forever' && position >= until;
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
-      this.#context.logger.warn(error.message);
-      return false;
+      return { error, generation: generation.generation };
     }
   }
+}
+
+interface LostLease {
+  readonly error: LeaseLostError;
+  readonly generation: number;
 }
 
 /** One run under one lease. */
@@ -194,6 +221,8 @@ class LeasedRun<Unit extends StateUnit> {
       if (signal.aborted) return;
       await this.#handle(decodeUntilFailure(codec, batch));
       this.#report(Math.max(target, this.#position));
+      // A store may answer without ever waiting: the lease's renewal, and whoever aborts, need a turn of the event loop.
+      await setImmediate();
     }
   }
 

@@ -1,0 +1,78 @@
+import { InvalidArgumentError, LeaseLostError, TransactionEndedError } from '../errors.js';
+import { EventReader } from '../store/event-reader.js';
+import type { LogUnit, ReadAllOptions } from '../store/event-store.js';
+import { readAllRange } from '../store/read-range.js';
+import type { DocumentAccess, Lease, LiveGeneration, StateUnit } from '../store/state-store.js';
+import { documentAccess } from './memory-documents.js';
+import type { MemoryLog, StoredEvent } from './memory-log.js';
+import { tableName, type MemoryState } from './memory-state.js';
+import type { MemoryTable } from './memory-table.js';
+
+/** Whether a transaction's callback still runs; calls that come from inside it see the one it is. */
+export interface TransactionScope {
+  open: boolean;
+}
+
+/** A transaction on a memory store: what it writes shows only through it until it commits. */
+export class MemoryUnit implements StateUnit, LogUnit {
+  readonly #scope: TransactionScope;
+  readonly #state: MemoryState;
+  readonly #log: MemoryLog;
+  readonly #staged: readonly StoredEvent[];
+
+  /** @internal `transaction` and inline hooks hand it out. */
+  constructor(
+    scope: TransactionScope,
+    state: MemoryState,
+    log: { readonly committed: MemoryLog; readonly staged: readonly StoredEvent[] },
+  ) {
+    this.#scope = scope;
+    this.#state = state;
+    this.#log = log.committed;
+    this.#staged = log.staged;
+  }
+
+  /** @throws InvalidArgumentError when used, if the generation has no such collection */
+  documents(collection: string, generation: number): DocumentAccess {
+    return documentAccess(() => this.#table(collection, generation), collection);
+  }
+
+  table(collection: string, generation: number): string {
+    return tableName(collection, generation);
+  }
+
+  async advance(lease: Lease, from: number, to: number): Promise<void> {
+    this.#check();
+    if (!this.#state.advance(lease, from, to)) throw new LeaseLostError(lease.processor, lease.token);
+  }
+
+  async live(processor: string): Promise<LiveGeneration | undefined> {
+    this.#check();
+    return this.#state.live(processor);
+  }
+
+  async activate(processor: string, generation: number): Promise<void> {
+    this.#check();
+    this.#state.activate(processor, generation);
+  }
+
+  /** Reads the log with the events of this transaction's own append. */
+  readAll(options?: ReadAllOptions): EventReader {
+    return new EventReader(this.#log.readAll(readAllRange(options), () => this.#check(), this.#staged));
+  }
+
+  #table(collection: string, generation: number): MemoryTable<string> {
+    this.#check();
+    const table = this.#state.documents(collection, generation);
+    if (table) return table;
+    throw new InvalidArgumentError(
+      'collection',
+      tableName(collection, generation),
+      'must belong to a generation',
+    );
+  }
+
+  #check(): void {
+    if (!this.#scope.open) throw new TransactionEndedError();
+  }
+}

@@ -1,0 +1,133 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  Aggregate,
+  aggregate,
+  applies,
+  defineEvent,
+  documentProjection,
+  event,
+  memoryStore,
+  type DocumentProjection,
+  type Projection,
+  type ProjectionMode,
+  type StateUnit,
+  type Store,
+} from '@refold/core';
+import { sqliteStore } from '@refold/sqlite';
+
+/** The stores that every processor test runs on. */
+export const stores: { readonly name: string; readonly open: (folder: string) => Promise<Store> }[] = [
+  { name: 'memory', open: () => Promise.resolve(memoryStore()) },
+  { name: 'SQLite', open: (folder) => sqliteStore(join(folder, 'test.db'), { durability: 'normal' }) },
+];
+
+@event('Deposited')
+export class Deposited {
+  constructor(readonly amount: number) {}
+}
+
+@event('Withdrawn')
+export class Withdrawn {
+  constructor(readonly amount: number) {}
+}
+
+export const Noted = defineEvent('Noted', (text: string) => ({ text }));
+
+@aggregate('account', { events: [Noted] })
+export class Account extends Aggregate {
+  balance = 0;
+
+  deposit(amount: number): void {
+    this.record(new Deposited(amount));
+  }
+
+  withdraw(amount: number): void {
+    if (amount > this.balance) throw new RangeError(`only ${this.balance} left`);
+    this.record(new Withdrawn(amount));
+  }
+
+  note(text: string): void {
+    this.record(Noted(text));
+  }
+
+  @applies(Deposited)
+  protected deposited({ amount }: Deposited): void {
+    this.balance += amount;
+  }
+
+  @applies(Withdrawn)
+  protected withdrawn({ amount }: Withdrawn): void {
+    this.balance -= amount;
+  }
+}
+
+export interface Balance {
+  total: number;
+  moves: number;
+}
+
+/** The balance of every account; `broken` names an amount at which its handler throws. */
+export function balances({
+  name = 'balances',
+  version = 1,
+  mode,
+  broken = () => false,
+}: {
+  name?: string;
+  version?: number;
+  mode?: ProjectionMode;
+  broken?: (amount: number) => boolean;
+} = {}): DocumentProjection<Balance> {
+  return documentProjection(name, { version, mode, initial: (): Balance => ({ total: 0, moves: 0 }) })
+    .on(Deposited, (document, { data }) => {
+      if (broken(data.amount)) throw new Error(`cannot handle ${data.amount}`);
+      document.total += data.amount;
+      document.moves += 1;
+    })
+    .on(Withdrawn, ({ total, moves }, { data }) => ({ total: total - data.amount, moves: moves + 1 }));
+}
+
+/** What the handlers of a projection must have led to, by a plain loop over the log. */
+export async function expectedBalances(store: Store, after = 0): Promise<Map<string, Balance>> {
+  const expected = new Map<string, Balance>();
+  for await (const { stream, type, data } of store.readAll({ after })) {
+    if (type !== 'Deposited' && type !== 'Withdrawn') continue;
+    const key = stream.slice('account-'.length);
+    const { total, moves } = expected.get(key) ?? { total: 0, moves: 0 };
+    const { amount } = data as { amount: number };
+    expected.set(key, { total: total + (type === 'Deposited' ? amount : -amount), moves: moves + 1 });
+  }
+  return expected;
+}
+
+/** Every document of a live read model. */
+export async function documentsOf(store: Store, name: string): Promise<Map<string, unknown>> {
+  const all = new Map<string, unknown>();
+  for await (const [key, document] of store.documents(name).entries()) all.set(key, document);
+  return all;
+}
+
+export type AnyProjection = Projection<StateUnit>;
+
+/** A folder of its own for each test, and what is to be closed after it. */
+export class Fixture {
+  readonly #closing: (() => Promise<unknown>)[] = [];
+  #folder: string | undefined;
+
+  async folder(): Promise<string> {
+    return (this.#folder ??= await mkdtemp(join(tmpdir(), 'refold-')));
+  }
+
+  /** Runs at the end, the last one first. */
+  defer(close: () => Promise<unknown>): void {
+    this.#closing.unshift(close);
+  }
+
+  async end(): Promise<void> {
+    for (const close of this.#closing.splice(0)) await close();
+    if (this.#folder) await rm(this.#folder, { recursive: true });
+    this.#folder = undefined;
+  }
+}

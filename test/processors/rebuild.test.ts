@@ -1,0 +1,186 @@
+import { expect } from 'chai';
+import {
+  createApplication,
+  documentProjection,
+  ProcessorOutdatedError,
+  ProcessorStoppedError,
+  silentLogger,
+  type Application,
+  type Progress,
+  type Store,
+} from '@refold/core';
+import {
+  Account,
+  balances,
+  Deposited,
+  documentsOf,
+  expectedBalances,
+  Fixture,
+  stores,
+  type AnyProjection,
+} from './fixture.js';
+
+for (const { name, open } of stores) {
+  describe(`replay and rebuild on ${name}`, () => {
+    const fixture = new Fixture();
+    let store: Store;
+
+    beforeEach(async () => {
+      store = await open(await fixture.folder());
+      fixture.defer(() => store.close());
+    });
+    afterEach(() => fixture.end());
+
+    function application(projections: AnyProjection[]): Application {
+      return createApplication({ store, aggregates: [Account], projections, logger: silentLogger });
+    }
+
+    function work(app: Application): () => Promise<void> {
+      const controller = new AbortController();
+      const ended = app.worker({ leaseMs: 2000 }).run({ signal: controller.signal });
+      ended.catch(() => undefined);
+      const stop = async (): Promise<void> => {
+        controller.abort();
+        await ended.catch(() => undefined);
+      };
+      fixture.defer(stop);
+      return stop;
+    }
+
+    async function deposit(app: Application, count: number): Promise<void> {
+      for (let n = 0; n < count; n++) await app.append(`account-${n % 5}`, [new Deposited(n)]);
+    }
+
+    it('builds the same read model again from the whole log', async () => {
+      const app = application([balances()]);
+      await deposit(app, 40);
+      await app.catchUp();
+      const before = await documentsOf(store, 'balances');
+      await app.rebuild('balances');
+      expect(await documentsOf(store, 'balances')).to.deep.equal(before);
+      await deposit(app, 3);
+      await app.catchUp();
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+    });
+
+    it('builds a read model of only what lies behind a chosen position', async () => {
+      const app = application([balances()]);
+      await deposit(app, 40);
+      await app.catchUp();
+      await app.rebuild('balances', { after: 25 });
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store, 25));
+      expect((await app.status())[0]).to.deep.include({ position: 40, lag: 0 });
+    });
+
+    it('builds a read model that nothing built before', async () => {
+      const app = application([balances()]);
+      await deposit(app, 10);
+      await app.rebuild('balances', { after: 4 });
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store, 4));
+    });
+
+    it('serves and keeps up the live read model while the new one is built, and a worker goes on after the swap', async () => {
+      const projection = balances();
+      const app = application([projection]);
+      await deposit(app, 60);
+      const stop = work(app);
+      await app.waitFor(projection, 60);
+      const seen: number[] = [];
+      const reports: Progress[] = [];
+      let appended: Promise<void> | undefined;
+      const rebuilt = app.rebuild(projection, {
+        onProgress: (progress) => {
+          reports.push(progress);
+          appended ??= deposit(app, 20);
+        },
+      });
+      let done = false;
+      const watching = (async () => {
+        while (!done) {
+          const documents = await documentsOf(store, 'balances');
+          seen.push(
+            [...documents.values()].reduce<number>((sum, one) => sum + (one as { moves: number }).moves, 0),
+          );
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      })();
+      await rebuilt;
+      await appended;
+      done = true;
+      await watching;
+      expect(Math.min(...seen), 'readers never saw less than was there').to.be.at.least(60);
+      expect(seen).to.deep.equal([...seen].sort((a, b) => a - b));
+      expect(reports.length).to.be.greaterThan(0);
+      await app.append('account-1', [new Deposited(1000)]);
+      await app.waitFor(projection, await app.head());
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+      expect(await store.generations('balances')).to.have.length(1);
+      await stop();
+    });
+
+    it('leaves the live read model as it was when the build fails', async () => {
+      let broken = false;
+      const app = application([balances({ broken: (amount) => broken && amount === 7 })]);
+      await deposit(app, 20);
+      await app.catchUp();
+      const before = await documentsOf(store, 'balances');
+      broken = true;
+      const error = await app.rebuild('balances').catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(ProcessorStoppedError);
+      expect((error as ProcessorStoppedError).event).to.have.property('position', 8);
+      expect(await documentsOf(store, 'balances')).to.deep.equal(before);
+      broken = false;
+      await deposit(app, 2);
+      await app.catchUp();
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+      await app.rebuild('balances');
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+    });
+
+    it('stops a build when its signal aborts, and the next build begins anew', async () => {
+      const app = application([balances()]);
+      await deposit(app, 30);
+      await app.catchUp();
+      const controller = new AbortController();
+      const reason = new Error('enough');
+      const error = await app
+        .rebuild('balances', { signal: controller.signal, onProgress: () => controller.abort(reason) })
+        .catch((thrown: unknown) => thrown);
+      // The build may have been done when the signal came: then there was nothing left to stop.
+      if (error !== undefined) expect(error).to.equal(reason);
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+      await app.rebuild('balances', { after: 10 });
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store, 10));
+    });
+
+    it('builds a raised version beside the old one and swaps it in by itself', async () => {
+      const first = application([balances()]);
+      await deposit(first, 30);
+      await first.catchUp();
+      const doubled = documentProjection('balances', { version: 2, initial: () => ({ double: 0 }) }).on(
+        Deposited,
+        (document, { data }) => ({ double: document.double + 2 * data.amount }),
+      );
+      const second = application([doubled]);
+      await second.catchUp();
+      const expected = [...(await expectedBalances(store))].map(([key, { total }]) => [
+        key,
+        { double: 2 * total },
+      ]);
+      expect([...(await documentsOf(store, 'balances'))]).to.deep.equal(expected.sort());
+      const outdated = await first.catchUp().catch((thrown: unknown) => thrown);
+      expect(outdated).to.be.instanceOf(ProcessorOutdatedError).and.include({ declared: 1, stored: 2 });
+    });
+
+    it('reads the log from any position, in both directions, decoded and typed', async () => {
+      const app = application([balances()]);
+      await deposit(app, 10);
+      const amounts: number[] = [];
+      for await (const { data } of app.events({ types: [Deposited], after: 6, to: 9 }))
+        amounts.push(data.amount);
+      expect(amounts).to.deep.equal([6, 7, 8]);
+      const [last] = await app.events({ types: [Deposited], direction: 'backward', limit: 1 }).toArray();
+      expect(last?.data).to.be.instanceOf(Deposited).and.have.property('amount', 9);
+    });
+  });
+}
