@@ -49,7 +49,6 @@ export {
   pendingEvents,
   revisionOf,
   type AggregateInternals,
-  type AggregateInternals,
   type AppliesDecorator,
 } from './aggregates/aggregate.js';
 export {
