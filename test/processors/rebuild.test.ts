@@ -5,6 +5,7 @@ import {
   ProcessorOutdatedError,
   ProcessorStoppedError,
   silentLogger,
+  WaitTimeoutError,
   type Application,
   type Progress,
   type Store,
@@ -116,6 +117,38 @@ for (const { name, open } of stores) {
       expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
       expect(await store.generations('balances')).to.have.length(1);
       await stop();
+    });
+
+    it('swaps under appends that never pause', async () => {
+      const projection = balances();
+      const app = application([projection]);
+      const stop = work(app);
+      await deposit(app, 20);
+      let done = false;
+      const appending = Promise.all(
+        [1, 2, 3].map(async (account) => {
+          while (!done) await app.append(`account-${account}`, [new Deposited(1)]);
+        }),
+      );
+      await app.rebuild(projection);
+      await app.rebuild(projection);
+      done = true;
+      await appending;
+      await app.waitFor(projection, await app.head());
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+      await stop();
+    });
+
+    it('a caller who waits for a raised version is not content with the old one', async () => {
+      const first = application([balances()]);
+      await deposit(first, 3);
+      await first.catchUp();
+      const second = application([balances({ version: 2 })]);
+      const error = await second.waitFor('balances', 3, { timeoutMs: 20 }).catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(WaitTimeoutError);
+      work(second);
+      await second.waitFor('balances', 3);
+      expect((await second.status())[0]).to.deep.include({ liveVersion: 2, version: 2, lag: 0 });
     });
 
     it('leaves the live read model as it was when the build fails', async () => {

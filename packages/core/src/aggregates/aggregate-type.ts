@@ -2,6 +2,7 @@ import { DefinitionError } from '../errors.js';
 import { toInstance, toPlain, usesClassTransformer } from '../events/class-transformer.js';
 import type { EventType } from '../events/event-type.js';
 import { Aggregate, classNameOf, eventTypesOf } from './aggregate.js';
+import { checkSnapshotValue } from './snapshot-state.js';
 
 /** A class that extends `Aggregate` and takes its id. */
 export type AggregateClass<A extends Aggregate = Aggregate> = new (id: string) => A;
@@ -102,7 +103,8 @@ function classType(
       return [...new Set([...eventTypesOf(aggregateClass), ...(options.events ?? [])])];
     },
     create: (id) => new aggregateClass(id),
-    toSnapshot: (instance) => (transformed ? toPlain(instance) : plainState(instance, category)),
+    toSnapshot: (instance) =>
+      transformed ? toPlain(instance) : plainState(instance, new aggregateClass(instance.id), category),
     fromSnapshot: (id, state) => {
       const restored = transformed ? toInstance(aggregateClass, state) : state;
       return Object.assign(new aggregateClass(id), restored, { id });
@@ -110,40 +112,13 @@ function classType(
   };
 }
 
-/**
- * The own properties of an aggregate. A value that JSON would change is refused here, where its name can be told,
- * instead of coming back as something else.
- */
-function plainState(instance: Aggregate, category: string): Record<string, unknown> {
+/** The own properties of an aggregate. @throws DefinitionError for a value that JSON would change */
+function plainState(instance: Aggregate, initial: Aggregate, category: string): Record<string, unknown> {
   const state: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(instance)) {
     if (name === 'id') continue;
-    const odd = oddValue(value);
-    if (odd) {
-      throw new DefinitionError(
-        `Aggregate "${category}"`,
-        `property "${name}" holds ${odd}, which a snapshot cannot keep: use JSON values, class-transformer's @Type, or no snapshotEvery`,
-      );
-    }
+    checkSnapshotValue(category, name, value, Reflect.get(initial, name));
     state[name] = value;
   }
   return state;
-}
-
-function oddValue(value: unknown): string | undefined {
-  if (typeof value === 'function' || typeof value === 'bigint' || typeof value === 'symbol')
-    return `a ${typeof value}`;
-  if (typeof value !== 'object' || value === null) return undefined;
-  if (Array.isArray(value)) return firstOdd(value);
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return `a ${classNameOf(value.constructor)}`;
-  return firstOdd(Object.values(value));
-}
-
-function firstOdd(values: readonly unknown[]): string | undefined {
-  for (const value of values) {
-    const odd = oddValue(value);
-    if (odd) return odd;
-  }
-  return undefined;
 }

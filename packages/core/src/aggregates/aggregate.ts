@@ -75,10 +75,10 @@ export { internals as aggregateInternals };
 /** Marks a method as the one that changes the state for an event, as a standard or a legacy decorator. */
 export interface AppliesDecorator<Event> {
   (method: (this: never, event: Event) => void, context: ClassMethodDecoratorContext): void;
-  (
+  <Method extends (event: Event) => void>(
     prototype: object,
     name: string | symbol,
-    descriptor: TypedPropertyDescriptor<(event: Event) => void>,
+    descriptor: TypedPropertyDescriptor<Method>,
   ): void;
 }
 
@@ -93,16 +93,30 @@ export function applies<Types extends readonly [EventType, ...EventType[]]>(
   ...types: Types
 ): AppliesDecorator<EventOf<Types[number]>> {
   return (target: object, key: unknown): void => {
-    if (typeof key === 'object' && key !== null) {
-      if (typeof target !== 'function') throw new DefinitionError('@applies', 'it decorates a method');
+    if (isMethodContext(key)) {
+      checkMethod(key.name, key.kind === 'method' && !key.static && !key.private);
       taggedMethods.set(target, [...(taggedMethods.get(target) ?? []), ...types]);
       return;
     }
-    const names = taggedNames.get(target) ?? new Map<PropertyKey, EventType[]>();
     const name = key as PropertyKey;
+    checkMethod(name, typeof target === 'object');
+    const names = taggedNames.get(target) ?? new Map<PropertyKey, EventType[]>();
     names.set(name, [...(names.get(name) ?? []), ...types]);
     taggedNames.set(target, names);
   };
+}
+
+function isMethodContext(key: unknown): key is ClassMethodDecoratorContext {
+  return typeof key === 'object' && key !== null;
+}
+
+/** Any other member is out of reach when an event comes, and the event would be passed over. */
+function checkMethod(name: PropertyKey, isReachable: boolean): void {
+  if (isReachable) return;
+  throw new DefinitionError(
+    `@applies on ${String(name)}`,
+    'it decorates methods that are not static and not #private',
+  );
 }
 
 const appliersByClass = new WeakMap<object, Map<string, PropertyKey>>();
@@ -127,8 +141,12 @@ function appliersOf(aggregateClass: object): Map<string, PropertyKey> {
   return appliers;
 }
 
-/** The event types that a class, or one that it extends, has `@applies` methods for. */
+/**
+ * The event types that a class, or one that it extends, has `@applies` methods for.
+ * @throws DefinitionError if two methods apply the same, or one is not declared
+ */
 export function eventTypesOf(aggregateClass: object): EventType[] {
+  appliersOf(aggregateClass);
   return [...new Set([...appliedTypes(aggregateClass)].map(([, type]) => type))];
 }
 

@@ -2,6 +2,7 @@ import { DefinitionError } from '../errors.js';
 import type { EventOf, EventType } from '../events/event-type.js';
 import { Aggregate } from './aggregate.js';
 import { checkAggregateOptions, registerAggregateType, type AggregateOptions } from './aggregate-type.js';
+import { checkSnapshotValue } from './snapshot-state.js';
 
 /** An aggregate as three pure functions. */
 export interface Decider<Command, State, Event extends object> {
@@ -90,8 +91,11 @@ export function decider<Command, State, const Types extends readonly EventType[]
     ...checked,
     eventTypes: options.events,
     create: (id) => new DeciderAggregate(id, functions),
-    toSnapshot: (aggregate) =>
-      aggregate instanceof DeciderAggregate ? { state: aggregate.state as unknown } : undefined,
+    toSnapshot: (aggregate) => {
+      const state: unknown = aggregate instanceof DeciderAggregate ? aggregate.state : undefined;
+      checkSnapshotValue(options.category, 'state', state, options.initial());
+      return { state };
+    },
     fromSnapshot: (id, snapshot) => new DeciderAggregate(id, functions, (snapshot as { state: State }).state),
   });
   return functions;

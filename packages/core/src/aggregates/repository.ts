@@ -92,7 +92,7 @@ export class Repository<A extends Aggregate> {
   /**
    * The aggregate as it is now, or as it was at a revision or time. An aggregate of the past cannot be saved over newer
    * events: that is a conflict like any other.
-   * @throws AggregateNotFoundError if it has no events (up to then)
+   * @throws AggregateNotFoundError if it has no events (up to then), InvalidArgumentError
    */
   async load(id: string, options: LoadOptions = {}): Promise<A> {
     const found = await this.find(id, options);
@@ -102,6 +102,7 @@ export class Repository<A extends Aggregate> {
 
   /** Like `load`, with undefined for an aggregate that has no events. */
   async find(id: string, options: LoadOptions = {}): Promise<A | undefined> {
+    checkLoadOptions(options);
     const aggregate = await this.#restore(id, options);
     return revisionOf(aggregate) < 0 ? undefined : aggregate;
   }
@@ -200,18 +201,19 @@ export class Repository<A extends Aggregate> {
   /** The aggregate from the cache, with the tail of its stream, or else from its snapshot and stream. */
   async #current(id: string): Promise<A> {
     const cached = this.#cache.take(id);
-    // A callback may have kept the instance and recorded more on it: that is not this update's to append.
-    if (!cached || aggregateInternals.peekPending(cached).length > 0) return this.#restore(id, {});
-    await this.#fold(cached, { from: revisionOf(cached) + 1 });
-    return cached;
+    if (cached && !hasPending(cached)) {
+      await this.#fold(cached, { from: revisionOf(cached) + 1 });
+      // A callback may have kept the instance and recorded more on it: that is not this update's to append.
+      if (!hasPending(cached)) return cached;
+    }
+    return this.#restore(id, {});
   }
 
   async #restore(id: string, { revision, time }: LoadOptions): Promise<A> {
-    const stream = this.streamOf(id);
-    const snapshot = time ? undefined : await this.#loadSnapshot(stream, revision ?? Infinity);
-    const aggregate = snapshot ? this.#type.fromSnapshot(id, snapshot.state) : this.#type.create(id);
-    if (snapshot) aggregateInternals.setRevision(aggregate, snapshot.revision);
-    await this.#fold(aggregate, { from: (snapshot?.revision ?? -1) + 1, to: revision }, time);
+    this.streamOf(id);
+    const restored = time ? undefined : await this.#fromSnapshot(id, revision ?? Infinity);
+    const aggregate = restored ?? this.#type.create(id);
+    await this.#fold(aggregate, { from: revisionOf(aggregate) + 1, to: revision }, time);
     return aggregate;
   }
 
@@ -226,15 +228,23 @@ export class Repository<A extends Aggregate> {
     }
   }
 
-  async #loadSnapshot(
-    stream: string,
-    atMost: number,
-  ): Promise<{ revision: number; state: unknown } | undefined> {
-    if (this.#type.snapshotEvery === undefined) return undefined;
+  /** The aggregate as its snapshot keeps it. One that cannot be used is passed over: the stream has it all. */
+  async #fromSnapshot(id: string, atMost: number): Promise<A | undefined> {
+    const { snapshotEvery, version } = this.#type;
+    if (snapshotEvery === undefined) return undefined;
+    const stream = this.streamOf(id);
     const snapshot = await this.#context.state.loadSnapshot(stream);
-    return snapshot && snapshot.version === this.#type.version && snapshot.revision <= atMost
-      ? snapshot
-      : undefined;
+    if (!snapshot || snapshot.version !== version || snapshot.revision > atMost) return undefined;
+    try {
+      const aggregate = this.#type.fromSnapshot(id, snapshot.state);
+      aggregateInternals.setRevision(aggregate, snapshot.revision);
+      return aggregate;
+    } catch (error) {
+      this.#context.logger.warn(
+        `the snapshot of ${stream} at revision ${snapshot.revision} cannot be restored: ${messageOf(error)}`,
+      );
+      return undefined;
+    }
   }
 
   /** A snapshot is a cache: failing to write one is reported and harms nobody. */
@@ -242,6 +252,8 @@ export class Repository<A extends Aggregate> {
     const every = this.#type.snapshotEvery;
     if (every === undefined || Math.floor((before + 1) / every) === Math.floor((revision + 1) / every))
       return;
+    // What was recorded while the append was under way is in the state already, but not in the stream.
+    if (hasPending(aggregate)) return;
     const stream = this.streamOf(aggregate.id);
     try {
       const state = this.#type.toSnapshot(aggregate);
@@ -250,6 +262,20 @@ export class Repository<A extends Aggregate> {
       this.#context.logger.warn(`no snapshot of ${stream} at revision ${revision}: ${messageOf(error)}`);
     }
   }
+}
+
+function checkLoadOptions({ revision, time }: LoadOptions): void {
+  if (revision !== undefined && (!Number.isSafeInteger(revision) || revision < 0)) {
+    throw new InvalidArgumentError('revision', revision, 'must be a whole number from 0');
+  }
+  // Every comparison with an invalid date is false: it would load the present.
+  if (time !== undefined && Number.isNaN(time.getTime())) {
+    throw new InvalidArgumentError('time', time, 'must be a valid date');
+  }
+}
+
+function hasPending(aggregate: Aggregate): boolean {
+  return aggregateInternals.peekPending(aggregate).length > 0;
 }
 
 /** Full jitter over a doubling bound. Source: AWS Architecture Blog, "Exponential Backoff And Jitter" (2015). */

@@ -7,6 +7,7 @@ import {
   definitionOf,
   isPlainEvent,
   typeNameOf,
+  type EventClass,
   type EventDefinition,
   type EventType,
 } from './event-type.js';
@@ -15,7 +16,8 @@ import {
 interface TypeCodec {
   readonly type: string;
   readonly version: number;
-  readonly isPlain: boolean;
+  /** The class, for events that have one. */
+  readonly eventClass: EventClass | undefined;
   /** Instance to JSON value. */
   readonly write: (event: object) => unknown;
   /** JSON value of the current version to what handlers get; absent where they get the JSON value itself. */
@@ -61,6 +63,12 @@ export class EventCodec {
     const name = typeNameOf(event);
     const codec = this.#byName.get(name);
     if (!codec) throw new UnknownEventTypeError(name, 'about to be appended');
+    if (codec.eventClass && !(event instanceof codec.eventClass)) {
+      throw new DefinitionError(
+        `Event "${name}"`,
+        `it is declared as class ${codec.eventClass.name}: make it with new, not as { type, data }`,
+      );
+    }
     return { id: uuidv7(), type: codec.type, version: codec.version, data: codec.write(event), metadata };
   }
 
@@ -91,7 +99,7 @@ export class EventCodec {
   /** What an aggregate folds: the instance, or for plain events the event itself. */
   domainEvent(decoded: RecordedEvent): object {
     const codec = this.#byName.get(decoded.type);
-    return codec?.isPlain === false && typeof decoded.data === 'object' && decoded.data !== null
+    return codec?.eventClass && typeof decoded.data === 'object' && decoded.data !== null
       ? decoded.data
       : decoded;
   }
@@ -108,7 +116,7 @@ export class EventCodec {
 
 function typeCodec(definition: EventDefinition): TypeCodec {
   const { type, version, upcasters, eventClass } = definition;
-  const common = { type, version, upcasters, isPlain: eventClass === undefined };
+  const common = { type, version, upcasters, eventClass };
   const custom = definition.revive && ((data: unknown) => definition.revive?.(data as never));
   if (!eventClass)
     return { ...common, write: (event) => (isPlainEvent(event) ? event.data : event), read: custom };

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { setImmediate } from 'node:timers/promises';
 import { systemClock, type Clock } from '../clock.js';
 import { InvalidArgumentError, NestedTransactionError, StoreClosedError } from '../errors.js';
 import { ChangeSignal } from '../store/change-signal.js';
@@ -88,7 +89,11 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     if (prepared.every(({ events }) => events.length === 0)) {
       return prepared.map(({ stream }) => this.#log.current(stream));
     }
-    return this.#mutex.run(() => this.#write(prepared, inline));
+    return this.#mutex.run(async () => {
+      // A turn of the event loop, as any database takes: a caller that appends without a pause must not starve the others.
+      await setImmediate();
+      return this.#write(prepared, inline);
+    });
   }
 
   readStream(stream: string, options?: ReadStreamOptions): EventReader {

@@ -14,7 +14,13 @@ import type { EventBatch } from '../store/event-reader.js';
 import type { EventStore, RecordedEvent } from '../store/event-store.js';
 import type { Generation, Lease, StateStore, StateUnit } from '../store/state-store.js';
 import { ProgressMeter, type OnProgress } from './progress.js';
-import { failedEvent, HandlerError, type Projection, type ProjectionHandler } from './projection.js';
+import {
+  decodeOrFail,
+  failedEvent,
+  HandlerError,
+  type Projection,
+  type ProjectionHandler,
+} from './projection.js';
 
 /** What every processor of an application works with. */
 export interface ProcessorContext<Unit extends StateUnit = StateUnit> {
@@ -50,6 +56,7 @@ export class Processor<Unit extends StateUnit = StateUnit> {
   readonly #context: ProcessorContext<Unit>;
   readonly #options: ProcessorOptions;
   readonly #types: readonly string[];
+  #lost: { readonly error: LeaseLostError; readonly generation: number } | undefined;
 
   constructor(projection: Projection<Unit>, context: ProcessorContext<Unit>, options: ProcessorOptions) {
     this.projection = projection;
@@ -71,28 +78,39 @@ export class Processor<Unit extends StateUnit = StateUnit> {
     signal: AbortSignal,
   ): Promise<boolean> {
     const { clock, commits, logger } = this.#context;
+    const { name } = this.projection;
     let waiting = false;
-    let lost: LostLease | undefined;
     while (!signal.aborted) {
-      const generation = await choose();
-      if (!generation) return false;
-      this.#reportLost(lost, generation);
-      lost = undefined;
-      const lease = await this.#acquire(generation);
-      if (lease) {
-        waiting = false;
-        const outcome = await this.#runLeased(generation, lease, until, signal);
-        if (typeof outcome === 'boolean') return outcome;
-        lost = outcome;
-        continue;
-      }
-      if (until !== 'forever' && (await this.#positionOf(generation)) >= until) return true;
-      if (!waiting) logger.info(`"${this.projection.name}" is held by another worker: waiting for its lease`);
-      waiting = true;
+      const attempt = await this.#attempt(choose, until, signal);
+      if (typeof attempt === 'boolean') return attempt;
+      if (attempt === 'held' && !waiting)
+        logger.info(`"${name}" is held by another worker: waiting for its lease`);
+      waiting = attempt === 'held';
+      if (!waiting) continue;
       if (until === 'forever') await clock.sleep(Math.min(500, this.#options.leaseMs / 4), signal);
       else await commits.wait(50, clock, signal);
     }
     return false;
+  }
+
+  /** One try: the result of the whole run, or why there must be another try. */
+  async #attempt(
+    choose: () => Promise<Generation | undefined>,
+    until: RunUntil,
+    signal: AbortSignal,
+  ): Promise<boolean | 'held' | 'again'> {
+    try {
+      const generation = await choose();
+      if (!generation) return false;
+      this.#reportLost(generation);
+      const lease = await this.#acquire(generation);
+      if (lease) return await this.#runLeased(generation, lease, until, signal);
+      return until !== 'forever' && (await this.#positionOf(generation)) >= until ? true : 'held';
+    } catch (error) {
+      if (!(error instanceof StoreBusyError)) throw error;
+      this.#context.logger.warn(`processor "${this.projection.name}" tries again: ${error.message}`);
+      return 'again';
+    }
   }
 
   #acquire({ processor, generation }: Generation): Promise<Lease | undefined> {
@@ -111,34 +129,32 @@ export class Processor<Unit extends StateUnit = StateUnit> {
   }
 
   /** A lease lost to another worker is worth a warning; one lost to the swap after a rebuild is how it is meant. */
-  #reportLost(lost: LostLease | undefined, next: Generation): void {
+  #reportLost(next: Generation): void {
     const { logger } = this.#context;
+    const lost = this.#lost;
     if (!lost) return;
+    this.#lost = undefined;
     if (lost.generation === next.generation) logger.warn(lost.error.message);
     else logger.info(`processor "${next.processor}" goes on with generation ${next.generation}`);
   }
 
-  /** Whether the run reached `until`, or how it lost its lease before. */
+  /** Whether the run reached `until`; 'again' if it lost its lease before. */
   async #runLeased(
     generation: Generation,
     lease: Lease,
     until: RunUntil,
     signal: AbortSignal,
-  ): Promise<boolean | LostLease> {
+  ): Promise<boolean | 'again'> {
     const run = new LeasedRun(this.projection, generation, lease, this.#types, this.#context, this.#options);
     try {
       const position = await run.run(until, signal);
       return until !== 'forever' && position >= until;
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
-      return { error, generation: generation.generation };
+      this.#lost = { error, generation: generation.generation };
+      return 'again';
     }
   }
-}
-
-interface LostLease {
-  readonly error: LeaseLostError;
-  readonly generation: number;
 }
 
 /** One run under one lease. */
@@ -184,7 +200,7 @@ class LeasedRun<Unit extends StateUnit> {
       if (lost.signal.aborted) throw lost.signal.reason;
       return this.#position;
     } catch (error) {
-      if (error instanceof LeaseLostError) throw error;
+      if (error instanceof LeaseLostError || error instanceof StoreBusyError) throw error;
       const stopped = stoppedError(this.#projection.name, error);
       await this.#recordFailure(stopped);
       throw stopped;
@@ -250,27 +266,19 @@ class LeasedRun<Unit extends StateUnit> {
     }
   }
 
-  /** Effects and checkpoint, in one transaction. A busy store is waited for as long as the lease holds. */
+  /** Effects and checkpoint, in one transaction. */
   async #commit(events: readonly RecordedEvent[], through: number): Promise<void> {
     if (through <= this.#position) return;
-    const { state, logger } = this.#context;
+    const { state } = this.#context;
     const { generation } = this.#generation;
     const write = await this.#handler.prepare(events, (collection) =>
       state.documentsOf(collection, generation),
     );
-    for (;;) {
-      try {
-        await state.transaction(async (unit) => {
-          // First the checkpoint: whoever lost the lease must not even touch tables that may be gone.
-          await unit.advance(this.#lease, this.#position, through);
-          await write(unit);
-        });
-        break;
-      } catch (error) {
-        if (!(error instanceof StoreBusyError)) throw error;
-        logger.warn(`processor "${this.#projection.name}" tries again: ${error.message}`);
-      }
-    }
+    await state.transaction(async (unit) => {
+      // First the checkpoint: whoever lost the lease must not even touch tables that may be gone.
+      await unit.advance(this.#lease, this.#position, through);
+      await write(unit);
+    });
     this.#position = through;
     this.#context.commits.wake();
     this.#meter.advance(events.length);
@@ -317,9 +325,10 @@ function decodeUntilFailure(codec: EventCodec, { events, through }: EventBatch):
   const decoded: RecordedEvent[] = [];
   for (const event of events) {
     try {
-      decoded.push(codec.decode(event));
-    } catch (cause) {
-      return { events: decoded, through, failure: new HandlerError(event, cause) };
+      decoded.push(decodeOrFail(codec, event));
+    } catch (error) {
+      if (error instanceof HandlerError) return { events: decoded, through, failure: error };
+      throw error;
     }
   }
   return { events: decoded, through };

@@ -1,4 +1,5 @@
 import { DefinitionError, type FailedEvent } from '../errors.js';
+import type { EventCodec } from '../events/codec.js';
 import { definitionOf, type EventType } from '../events/event-type.js';
 import type { RecordedEvent } from '../store/event-store.js';
 import { idOf } from '../store/prepare-append.js';
@@ -116,6 +117,15 @@ export function withHandler<Handler>(
 /** The default key: the id of the event's stream, `42` for `order-42`. */
 export function streamIdKey(event: RecordedEvent): string {
   return idOf(event.stream);
+}
+
+/** @internal Decodes an event. @throws HandlerError, so that the event can be named like one that a handler failed on */
+export function decodeOrFail(codec: EventCodec, event: RecordedEvent): RecordedEvent {
+  try {
+    return codec.decode(event);
+  } catch (cause) {
+    throw new HandlerError(event, cause);
+  }
 }
 
 /** @internal What an error says of an event. */

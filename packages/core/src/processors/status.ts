@@ -74,7 +74,7 @@ export async function statusOf<Unit extends StateUnit>(
 
 /** See `Application.waitFor`. */
 export async function waitForPosition<Unit extends StateUnit>(
-  { name }: Projection<Unit>,
+  { name, version }: Projection<Unit>,
   position: number,
   context: ProcessorContext<Unit>,
   { timeoutMs = 30_000, signal }: WaitOptions = {},
@@ -83,10 +83,12 @@ export async function waitForPosition<Unit extends StateUnit>(
   const deadline = clock.now() + timeoutMs;
   for (;;) {
     signal?.throwIfAborted();
-    const { live } = await generationsOf(name, context);
-    const reached = live?.partition?.position ?? 0;
-    if (live && reached >= position) return;
-    const failure = live?.partition?.failure;
+    const { live, building } = await generationsOf(name, context);
+    // An older version is still served while this one is built: it is not what the caller waits for.
+    const own = live?.generation.version === version ? live : building;
+    const reached = own?.partition?.position ?? 0;
+    if (own && own === live && reached >= position) return;
+    const failure = own?.partition?.failure;
     if (failure) throw new ProcessorStoppedError(name, failure.event, new Error(failure.message));
     const left = deadline - clock.now();
     if (left <= 0) throw new WaitTimeoutError(name, position, reached, timeoutMs);

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { InvalidArgumentError, ProcessorStoppedError } from '../errors.js';
-import type { Generation, StateUnit } from '../store/state-store.js';
+import { InvalidArgumentError, LeaseLostError, ProcessorStoppedError } from '../errors.js';
+import type { Generation, Partition, StateUnit } from '../store/state-store.js';
+import { bringForward, hasLog, withLog } from './in-transaction.js';
 import type { InlineProjections } from './inline.js';
 import { generationFor, Processor, type ProcessorContext, type ProcessorOptions } from './processor.js';
 import type { OnProgress } from './progress.js';
-import type { Projection } from './projection.js';
+import { failedEvent, HandlerError, type Projection } from './projection.js';
 
 export interface WorkerOptions {
   /** How long a lease lasts without renewal: a crashed worker's partitions are free after it. Default 10,000. */
@@ -83,6 +84,7 @@ export class Worker<Unit extends StateUnit = StateUnit> {
       beside: true,
     });
     if (await this.#buildAndSwap(projection, building, signal)) return;
+    signal.throwIfAborted();
     throw new ProcessorStoppedError(projection.name, undefined, new Error('another rebuild took its place'));
   }
 
@@ -124,7 +126,7 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     return undefined;
   }
 
-  /** False if the generation was dropped, or made live by another worker, before it was swapped in here. */
+  /** False if the signal aborted, or if the generation was dropped or made live by another worker meanwhile. */
   async #buildAndSwap(
     projection: Projection<Unit>,
     building: Generation,
@@ -132,12 +134,11 @@ export class Worker<Unit extends StateUnit = StateUnit> {
   ): Promise<boolean> {
     const processor = this.#processor(projection);
     while (!signal.aborted) {
-      const target = await this.#target(projection);
-      const built = await processor.run(() => this.#whileBuilding(building), target, signal);
-      if (!built && !signal.aborted) return false;
-      if (built && (await this.#swap(projection, building))) return true;
+      const head = await this.#context.log.head();
+      if (!(await processor.run(() => this.#whileBuilding(building), head, signal))) return false;
+      if (await this.#swap(projection, building)) return true;
     }
-    throw signal.reason;
+    return false;
   }
 
   async #whileBuilding({ processor, generation }: Generation): Promise<Generation | undefined> {
@@ -145,33 +146,46 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     return generations.find((one) => one.generation === generation && one.status === 'building');
   }
 
-  /** Where a build must get before it can be swapped in: the head, and no less than what readers see now. */
-  async #target({ name }: Projection<Unit>): Promise<number> {
-    const { log, state } = this.#context;
-    const live = (await state.generations(name)).find(({ status }) => status === 'live');
-    const partitions = live ? await state.partitions(name) : [];
-    const positions = partitions
-      .filter((one) => one.generation === live?.generation)
-      .map((one) => one.position);
-    return Math.max(await log.head(), ...positions);
-  }
-
-  /** One transaction: readers see the old model before it and the new one after. False if the old one is ahead. */
+  /**
+   * One transaction: readers see the old model before it and the new one after, and the new one is no less far. False if
+   * the old one is ahead and this store cannot make it up here.
+   */
   async #swap(projection: Projection<Unit>, { processor, generation }: Generation): Promise<boolean> {
     const { state } = this.#context;
-    const mine = (await state.partitions(processor)).filter((one) => one.generation === generation);
-    const retired = await state.transaction(async (unit) => {
-      const live = await unit.live(processor);
-      const partitions =
-        projection.mode === 'inline'
-          ? await Promise.all(mine.map((partition) => this.#inline.bring(projection, partition, unit)))
-          : mine;
-      if (live && leastPosition(partitions) < leastPosition(live.partitions)) return undefined;
-      await unit.activate(processor, generation);
-      return { live };
-    });
-    if (!retired) return false;
-    if (retired.live) await state.dropGeneration(processor, retired.live.generation.generation);
+    const building = (await state.partitions(processor)).filter((one) => one.generation === generation);
+    const swapped = await state
+      .transaction(async (unit) => {
+        const live = await unit.live(processor);
+        const target = projection.mode === 'inline' ? Infinity : furthest(live?.partitions ?? []);
+        if (!(await this.#bringTo(projection, building, unit, target))) return undefined;
+        await unit.activate(processor, generation);
+        return { retired: live?.generation };
+      })
+      .catch((error: unknown) => {
+        // Another worker has moved or swapped this build since it was read.
+        if (error instanceof LeaseLostError) return undefined;
+        throw error;
+      });
+    if (swapped?.retired) await state.dropGeneration(processor, swapped.retired.generation);
+    return swapped !== undefined;
+  }
+
+  async #bringTo(
+    projection: Projection<Unit>,
+    partitions: readonly Partition[],
+    unit: Unit,
+    to: number,
+  ): Promise<boolean> {
+    if (projection.mode !== 'inline' && !hasLog(unit))
+      return partitions.every(({ position }) => position >= to);
+    for (const partition of partitions) {
+      try {
+        await bringForward(projection, partition, withLog(unit), this.#context.codec, { to });
+      } catch (error) {
+        if (!(error instanceof HandlerError)) throw error;
+        throw new ProcessorStoppedError(projection.name, failedEvent(error.event), error.cause);
+      }
+    }
     return true;
   }
 
@@ -196,6 +210,6 @@ export class Worker<Unit extends StateUnit = StateUnit> {
   }
 }
 
-function leastPosition(partitions: readonly { readonly position: number }[]): number {
-  return Math.min(Infinity, ...partitions.map(({ position }) => position));
+function furthest(partitions: readonly Partition[]): number {
+  return Math.max(0, ...partitions.map(({ position }) => position));
 }
