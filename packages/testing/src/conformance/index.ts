@@ -1,0 +1,4 @@
+export { describeEventStore } from './event-store.js';
+export type { Capability, OpenOptions, StoreHarness } from './harness.js';
+export { describeStateStore } from './state-store.js';
+export { describeStore } from './store.js';

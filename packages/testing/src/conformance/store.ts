@@ -1,0 +1,17 @@
+import type { Store } from '@refold/core';
+import { describe } from 'mocha';
+import { describeEventStore } from './event-store.js';
+import type { StoreHarness } from './harness.js';
+import { describeInline } from './inline.js';
+import { describeLogAndState } from './log-and-state.js';
+import { describeStateStore } from './state-store.js';
+
+/** Declares the tests for a store that is log and state in one: those of both, and what they promise together. */
+export function describeStore(name: string, harness: StoreHarness<Store>): void {
+  describeEventStore(name, harness);
+  describeStateStore(name, harness);
+  describe(`${name}: log and state together`, () => {
+    describeLogAndState(harness);
+    describeInline(harness);
+  });
+}

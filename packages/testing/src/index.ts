@@ -1,0 +1,16 @@
+export {
+  given,
+  type ActedAggregate,
+  type ActedAsync,
+  type GivenAggregate,
+  type GivenDecider,
+  type GivenOptions,
+} from './aggregates.js';
+export type { ExpectedError, ThenState } from './aggregate-checks.js';
+export {
+  project,
+  type GivenEvent,
+  type ProjectedCollections,
+  type ProjectedDocuments,
+  type ProjectOptions,
+} from './projections.js';
