@@ -197,6 +197,47 @@ export class StoreBusyError extends RefoldError {
   }
 }
 
+/**
+ * The connection to the database broke, or could not be made. A read has told nothing. Of a transaction it is not known
+ * whether it was committed: look before repeating it. An append never throws this; see AppendOutcomeUnknownError.
+ */
+export class StoreUnavailableError extends RefoldError {
+  readonly code = 'STORE_UNAVAILABLE';
+
+  constructor(
+    /** What was under way. */
+    readonly call: string,
+    cause?: unknown,
+  ) {
+    super(
+      `The database could not be reached, or the connection broke, during ${call}: ${messageOf(cause)}. ` +
+        'Whether a transaction under way was committed is not known: look before repeating it',
+      { cause },
+    );
+  }
+}
+
+/**
+ * The connection broke during an append, and the database stayed out of reach for longer than the store was told to try:
+ * the events are in the log wholly or not at all.
+ */
+export class AppendOutcomeUnknownError extends RefoldError {
+  readonly code = 'APPEND_OUTCOME_UNKNOWN';
+
+  constructor(
+    /** The ids of the append's events, in order. */
+    readonly eventIds: readonly string[],
+    readonly waitedMs: number,
+    cause?: unknown,
+  ) {
+    super(
+      `The connection broke during an append, and for ${waitedMs} ms the database could not be asked whether it was committed: ` +
+        'repeat the append with the same event ids, which appends it once at the most',
+      { cause },
+    );
+  }
+}
+
 /** A call on the store was made inside one of its own transactions, where it would wait for itself for ever. */
 export class NestedTransactionError extends RefoldError {
   readonly code = 'NESTED_TRANSACTION';

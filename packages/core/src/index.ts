@@ -1,5 +1,6 @@
 export {
   AggregateNotFoundError,
+  AppendOutcomeUnknownError,
   DecodeError,
   DefinitionError,
   DuplicateEventError,
@@ -16,6 +17,7 @@ export {
   SerializationError,
   StoreBusyError,
   StoreClosedError,
+  StoreUnavailableError,
   TransactionEndedError,
   UnknownEventTypeError,
   UnknownEventVersionError,

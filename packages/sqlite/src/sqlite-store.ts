@@ -195,8 +195,10 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     );
   }
 
-  renewLease(lease: Lease, ttlMs: number): Promise<boolean> {
-    return this.#write('renewLease', () => this.#tables.renewLease(lease, this.#clock.now() + ttlMs));
+  renewLeases(leases: readonly Lease[], ttlMs: number): Promise<readonly boolean[]> {
+    return this.#write('renewLeases', () =>
+      leases.map((lease) => this.#tables.renewLease(lease, this.#clock.now() + ttlMs)),
+    );
   }
 
   async releaseLease(lease: Lease): Promise<void> {

@@ -153,8 +153,10 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     );
   }
 
-  renewLease(lease: Lease, ttlMs: number): Promise<boolean> {
-    return this.#change('renewLease', () => this.#state.renewLease(lease, this.#clock.now() + ttlMs));
+  renewLeases(leases: readonly Lease[], ttlMs: number): Promise<readonly boolean[]> {
+    return this.#change('renewLeases', () =>
+      leases.map((lease) => this.#state.renewLease(lease, this.#clock.now() + ttlMs)),
+    );
   }
 
   releaseLease(lease: Lease): Promise<void> {

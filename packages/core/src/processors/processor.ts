@@ -1,18 +1,12 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../clock.js';
-import {
-  LeaseLostError,
-  messageOf,
-  ProcessorOutdatedError,
-  ProcessorStoppedError,
-  StoreBusyError,
-} from '../errors.js';
+import { LeaseLostError, messageOf, ProcessorOutdatedError, ProcessorStoppedError } from '../errors.js';
 import type { EventCodec } from '../events/codec.js';
 import type { Logger } from '../logger.js';
-import type { Wakeup } from './wakeup.js';
 import type { EventBatch } from '../store/event-reader.js';
 import type { EventStore, RecordedEvent } from '../store/event-store.js';
 import type { Generation, Lease, StateStore, StateUnit } from '../store/state-store.js';
+import type { LeaseKeeper } from './lease-keeper.js';
 import { ProgressMeter, type OnProgress } from './progress.js';
 import {
   decodeOrFail,
@@ -21,6 +15,8 @@ import {
   type Projection,
   type ProjectionHandler,
 } from './projection.js';
+import { isTransient, untilAvailable } from './transient.js';
+import type { Wakeup } from './wakeup.js';
 
 /** What every processor of an application works with. */
 export interface ProcessorContext<Unit extends StateUnit = StateUnit> {
@@ -42,6 +38,8 @@ export interface ProcessorOptions {
   readonly batchSize: number;
   /** Called after every commit. */
   readonly onProgress?: OnProgress;
+  /** Renews the leases of the worker's processors. */
+  readonly leases: LeaseKeeper;
 }
 
 /** Where a run ends: at a position, or never (it follows the log until its signal aborts). */
@@ -81,7 +79,12 @@ export class Processor<Unit extends StateUnit = StateUnit> {
     const { name } = this.projection;
     let waiting = false;
     while (!signal.aborted) {
-      const attempt = await this.#attempt(choose, until, signal);
+      const attempt = await untilAvailable(
+        `processor "${name}"`,
+        () => this.#attempt(choose, until, signal),
+        this.#context,
+        signal,
+      );
       if (typeof attempt === 'boolean') return attempt;
       if (attempt === 'held' && !waiting)
         logger.info(`"${name}" is held by another worker: waiting for its lease`);
@@ -99,18 +102,12 @@ export class Processor<Unit extends StateUnit = StateUnit> {
     until: RunUntil,
     signal: AbortSignal,
   ): Promise<boolean | 'held' | 'again'> {
-    try {
-      const generation = await choose();
-      if (!generation) return false;
-      this.#reportLost(generation);
-      const lease = await this.#acquire(generation);
-      if (lease) return await this.#runLeased(generation, lease, until, signal);
-      return until !== 'forever' && (await this.#positionOf(generation)) >= until ? true : 'held';
-    } catch (error) {
-      if (!(error instanceof StoreBusyError)) throw error;
-      this.#context.logger.warn(`processor "${this.projection.name}" tries again: ${error.message}`);
-      return 'again';
-    }
+    const generation = await choose();
+    if (!generation) return false;
+    this.#reportLost(generation);
+    const lease = await this.#acquire(generation);
+    if (lease) return this.#runLeased(generation, lease, until, signal);
+    return until !== 'forever' && (await this.#positionOf(generation)) >= until ? true : 'held';
   }
 
   #acquire({ processor, generation }: Generation): Promise<Lease | undefined> {
@@ -191,22 +188,19 @@ class LeasedRun<Unit extends StateUnit> {
   /** Runs with the lease renewed on a loop of its own, records why it stopped, and gives the lease back. */
   async run(until: RunUntil, signal: AbortSignal): Promise<number> {
     const { state } = this.#context;
-    const renewal = new AbortController();
-    const lost = new AbortController();
-    const renewing = this.#renew(renewal.signal, lost);
+    const { lost, stop } = this.#options.leases.keep(this.#lease);
     try {
       await state.recordFailure(this.#lease, undefined);
-      await this.#follow(until, AbortSignal.any([signal, lost.signal]));
-      if (lost.signal.aborted) throw lost.signal.reason;
+      await this.#follow(until, AbortSignal.any([signal, lost]));
+      if (lost.aborted) throw lost.reason;
       return this.#position;
     } catch (error) {
-      if (error instanceof LeaseLostError || error instanceof StoreBusyError) throw error;
+      if (error instanceof LeaseLostError || isTransient(error)) throw error;
       const stopped = stoppedError(this.#projection.name, error);
       await this.#recordFailure(stopped);
       throw stopped;
     } finally {
-      renewal.abort();
-      await renewing;
+      stop();
       await state.releaseLease(this.#lease).catch((error: unknown) => {
         this.#context.logger.warn(
           `the lease of "${this.#projection.name}" expires by itself: ${messageOf(error)}`,
@@ -286,24 +280,6 @@ class LeasedRun<Unit extends StateUnit> {
 
   #report(target: number): void {
     this.#options.onProgress?.(this.#meter.at(this.#position, target));
-  }
-
-  async #renew(stop: AbortSignal, lost: AbortController): Promise<void> {
-    const { clock, state, logger } = this.#context;
-    const { leaseMs } = this.#options;
-    for (;;) {
-      await clock.sleep(leaseMs / 3, stop);
-      if (stop.aborted) return;
-      try {
-        if (await state.renewLease(this.#lease, leaseMs)) continue;
-        lost.abort(new LeaseLostError(this.#projection.name, this.#lease.token));
-        return;
-      } catch (error) {
-        logger.warn(
-          `renewing the lease of "${this.#projection.name}" failed, trying again: ${messageOf(error)}`,
-        );
-      }
-    }
   }
 
   async #recordFailure(stopped: ProcessorStoppedError): Promise<void> {

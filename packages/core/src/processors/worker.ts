@@ -4,9 +4,11 @@ import { InvalidArgumentError, LeaseLostError, ProcessorStoppedError } from '../
 import type { Generation, Partition, StateUnit } from '../store/state-store.js';
 import { bringForward, hasLog, withLog } from './in-transaction.js';
 import type { InlineProjections } from './inline.js';
+import { LeaseKeeper } from './lease-keeper.js';
 import { generationFor, Processor, type ProcessorContext, type ProcessorOptions } from './processor.js';
 import type { OnProgress } from './progress.js';
 import { failedEvent, HandlerError, type Projection } from './projection.js';
+import { untilAvailable } from './transient.js';
 
 export interface WorkerOptions {
   /** How long a lease lasts without renewal: a crashed worker's partitions are free after it. Default 10,000. */
@@ -47,7 +49,13 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     this.#projections = projections;
     this.#inline = inline;
     this.#context = context;
-    this.#options = { holder: name, leaseMs, batchSize, onProgress };
+    this.#options = {
+      holder: name,
+      leaseMs,
+      batchSize,
+      onProgress,
+      leases: new LeaseKeeper(context, leaseMs),
+    };
   }
 
   /**
@@ -56,7 +64,7 @@ export class Worker<Unit extends StateUnit = StateUnit> {
    * @throws ProcessorStoppedError of the projection that stopped, or an AggregateError of several
    */
   run({ signal = new AbortController().signal }: RunOptions = {}): Promise<void> {
-    return this.#all((projection) => this.#follow(projection, signal));
+    return this.#all((projection) => this.#follow(projection, signal), signal);
   }
 
   /**
@@ -65,7 +73,7 @@ export class Worker<Unit extends StateUnit = StateUnit> {
    */
   async catchUp({ signal = new AbortController().signal }: RunOptions = {}): Promise<void> {
     const head = await this.#context.log.head();
-    await this.#all((projection) => this.#bring(projection, head, signal));
+    await this.#all((projection) => this.#bring(projection, head, signal), signal);
   }
 
   /**
@@ -83,7 +91,13 @@ export class Worker<Unit extends StateUnit = StateUnit> {
       fresh: true,
       beside: true,
     });
-    if (await this.#buildAndSwap(projection, building, signal)) return;
+    const swapped = await untilAvailable(
+      `the rebuild of "${projection.name}"`,
+      () => this.#buildAndSwap(projection, building, signal),
+      this.#context,
+      signal,
+    );
+    if (swapped) return;
     signal.throwIfAborted();
     throw new ProcessorStoppedError(projection.name, undefined, new Error('another rebuild took its place'));
   }
@@ -135,10 +149,18 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     const processor = this.#processor(projection);
     while (!signal.aborted) {
       const head = await this.#context.log.head();
-      if (!(await processor.run(() => this.#whileBuilding(building), head, signal))) return false;
+      if (!(await processor.run(() => this.#whileBuilding(building), head, signal))) {
+        return this.#wasSwapped(building);
+      }
       if (await this.#swap(projection, building)) return true;
     }
     return false;
+  }
+
+  /** Whether an earlier try has swapped it in and never heard of it: the connection can break during the commit. */
+  async #wasSwapped({ processor, generation }: Generation): Promise<boolean> {
+    const generations = await this.#context.state.generations(processor);
+    return generations.some((one) => one.generation === generation && one.status === 'live');
   }
 
   async #whileBuilding({ processor, generation }: Generation): Promise<Generation | undefined> {
@@ -157,17 +179,20 @@ export class Worker<Unit extends StateUnit = StateUnit> {
       .transaction(async (unit) => {
         const live = await unit.live(processor);
         const target = projection.mode === 'inline' ? Infinity : furthest(live?.partitions ?? []);
-        if (!(await this.#bringTo(projection, building, unit, target))) return undefined;
+        if (!(await this.#bringTo(projection, building, unit, target))) return false;
         await unit.activate(processor, generation);
-        return { retired: live?.generation };
+        return true;
       })
       .catch((error: unknown) => {
         // Another worker has moved or swapped this build since it was read.
-        if (error instanceof LeaseLostError) return undefined;
+        if (error instanceof LeaseLostError) return false;
         throw error;
       });
-    if (swapped?.retired) await state.dropGeneration(processor, swapped.retired.generation);
-    return swapped !== undefined;
+    if (!swapped) return false;
+    for (const one of await state.generations(processor)) {
+      if (one.status === 'retired') await state.dropGeneration(processor, one.generation);
+    }
+    return true;
   }
 
   async #bringTo(
@@ -194,11 +219,16 @@ export class Worker<Unit extends StateUnit = StateUnit> {
   }
 
   /** Runs every projection to its own end; says at once when one stops, and throws when all have ended. */
-  async #all(work: (projection: Projection<Unit>) => Promise<void>): Promise<void> {
+  async #all(work: (projection: Projection<Unit>) => Promise<void>, signal: AbortSignal): Promise<void> {
     const failures: unknown[] = [];
     const runs = this.#projections.map(async (projection) => {
       try {
-        await work(projection);
+        await untilAvailable(
+          `projection "${projection.name}"`,
+          () => work(projection),
+          this.#context,
+          signal,
+        );
       } catch (error) {
         failures.push(error);
         this.#context.logger.error(error instanceof Error ? error.message : String(error));

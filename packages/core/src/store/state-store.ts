@@ -163,8 +163,8 @@ export interface StateStore<Unit extends StateUnit = StateUnit> {
     partition: Pick<Partition, 'processor' | 'generation' | 'firstSlice'>,
     options: { readonly holder: string; readonly ttlMs: number },
   ): Promise<Lease | undefined>;
-  /** Prolongs a lease; false if it was lost. */
-  renewLease(lease: Lease, ttlMs: number): Promise<boolean>;
+  /** Prolongs leases, all in one step; false for each that was lost. The answers are in the order of the leases. */
+  renewLeases(leases: readonly Lease[], ttlMs: number): Promise<readonly boolean[]>;
   /** Gives a lease back; one that was lost is no error. */
   releaseLease(lease: Lease): Promise<void>;
   /** Records why a partition stopped, or with `undefined` that it goes on. A lost lease records nothing. */

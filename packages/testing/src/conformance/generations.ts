@@ -13,6 +13,7 @@ import {
   PROCESSOR,
   put,
   visible,
+  renewed,
 } from './read-models.js';
 
 /** Builds of a read model, side by side, and the swap. */
@@ -126,7 +127,7 @@ export function describeGenerations(harness: StoreHarness<StateStore>): void {
         (await store.generations(PROCESSOR)).map(({ status }) => status),
         ['live', 'building'],
       );
-      assert.isTrue(await store.renewLease(lease, 600_000));
+      assert.isTrue(await renewed(store, lease));
     });
 
     it('takes the leases of the one that it retires', async () => {
@@ -136,7 +137,7 @@ export function describeGenerations(harness: StoreHarness<StateStore>): void {
       const two = await createCounting(store, { version: 2 });
       const building = await acquired(store, two);
       await store.transaction((unit) => unit.activate(PROCESSOR, two.generation));
-      assert.isFalse(await store.renewLease(lease, 600_000));
+      assert.isFalse(await renewed(store, lease));
       await failure(LeaseLostError, 'LEASE_LOST', () =>
         store.transaction((unit) => unit.advance(lease, 0, 1)),
       );
@@ -167,7 +168,7 @@ export function describeGenerations(harness: StoreHarness<StateStore>): void {
           [3, 'building'],
         ],
       );
-      assert.isFalse(await store.renewLease(lease, 600_000));
+      assert.isFalse(await renewed(store, lease));
     });
 
     it('is a new one when a fresh one is asked for', async () => {
@@ -179,7 +180,7 @@ export function describeGenerations(harness: StoreHarness<StateStore>): void {
       const fresh = await createCounting(store, { version: 2, fresh: true });
       assert.isAbove(fresh.generation, two.generation);
       assert.equal(fresh.status, 'building');
-      assert.isFalse(await store.renewLease(lease, 600_000));
+      assert.isFalse(await renewed(store, lease));
       assert.equal((await store.documentsOf(COUNTERS, fresh.generation).getMany(['a'])).size, 0);
       const ofLiveVersion = await createCounting(store, { version: 1, fresh: true });
       assert.equal(ofLiveVersion.status, 'building');
@@ -210,7 +211,7 @@ export function describeGenerations(harness: StoreHarness<StateStore>): void {
       assert.lengthOf(await store.generations(PROCESSOR), 1);
       assert.lengthOf(await store.partitions(PROCESSOR), 1);
       assert.equal((await store.documentsOf(COUNTERS, two.generation).getMany(['a'])).size, 0);
-      assert.isFalse(await store.renewLease(lease, 600_000));
+      assert.isFalse(await renewed(store, lease));
       assert.isUndefined(await store.acquireLease(lease, { holder: 'one', ttlMs: 600_000 }));
       await failure(LeaseLostError, 'LEASE_LOST', () =>
         store.transaction((unit) => unit.advance(lease, 0, 1)),
@@ -302,7 +303,7 @@ export function describeGenerations(harness: StoreHarness<StateStore>): void {
       const again = await stores.another(store);
       assert.deepEqual(await again.generations(PROCESSOR), [generation]);
       assert.deepEqual(await visible(again), [['handled', { n: 1 }]]);
-      assert.isTrue(await again.renewLease(lease, 600_000));
+      assert.isTrue(await renewed(again, lease));
       await again.transaction((unit) => unit.advance(lease, 4, 5));
     });
   });

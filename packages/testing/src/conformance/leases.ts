@@ -3,7 +3,15 @@ import { assert } from 'chai';
 import { describe, it } from 'mocha';
 import { failure, settled, until } from './expectations.js';
 import { itNeeds, useStores, type StoreHarness } from './harness.js';
-import { acquired, createCounting, handleBatch, partitionOf, PROCESSOR, visible } from './read-models.js';
+import {
+  acquired,
+  createCounting,
+  handleBatch,
+  partitionOf,
+  PROCESSOR,
+  visible,
+  renewed,
+} from './read-models.js';
 
 const TTL = { ttlMs: 600_000 };
 
@@ -50,8 +58,8 @@ export function describeLeases(harness: StoreHarness<StateStore>): void {
       assert.isUndefined(await store.acquireLease(lease, { holder: 'two', ...TTL }));
       const again = await acquired(store, generation);
       assert.isAbove(again.token, lease.token);
-      assert.isFalse(await store.renewLease(lease, TTL.ttlMs));
-      assert.isTrue(await store.renewLease(again, TTL.ttlMs));
+      assert.isFalse(await renewed(store, lease));
+      assert.isTrue(await renewed(store, again));
     });
 
     it('is denied for a generation that does not exist', async () => {
@@ -65,9 +73,19 @@ export function describeLeases(harness: StoreHarness<StateStore>): void {
       const generation = await createCounting(store);
       const lease = await acquired(store, generation);
       const before = (await partitionOf(store, generation)).leaseExpiresAt ?? assert.fail();
-      assert.isTrue(await store.renewLease(lease, TTL.ttlMs * 10));
+      assert.isTrue(await renewed(store, lease));
       const after = (await partitionOf(store, generation)).leaseExpiresAt ?? assert.fail();
       assert.isAbove(after.getTime(), before.getTime());
+    });
+
+    it('is renewed together with others, each with an answer of its own', async () => {
+      const store = await stores.open();
+      const first = await acquired(store, await createCounting(store));
+      const other = await store.createGeneration('other', { version: 1, collections: [] });
+      const second = await acquired(store, other);
+      const lost = { ...first, token: first.token + 1 };
+      assert.deepEqual(await store.renewLeases([first, lost, second], TTL.ttlMs), [true, false, true]);
+      assert.deepEqual(await store.renewLeases([], TTL.ttlMs), []);
     });
 
     it('is free for others when it is released, and lost to who released it', async () => {
@@ -76,7 +94,7 @@ export function describeLeases(harness: StoreHarness<StateStore>): void {
       const lease = await acquired(store, generation);
       await store.releaseLease(lease);
       assert.isUndefined((await partitionOf(store, generation)).holder);
-      assert.isFalse(await store.renewLease(lease, TTL.ttlMs));
+      assert.isFalse(await renewed(store, lease));
       const next = await acquired(store, generation, 'two');
       assert.isAbove(next.token, lease.token);
       await store.releaseLease(lease);
@@ -104,7 +122,7 @@ export function describeLeases(harness: StoreHarness<StateStore>): void {
       const store = await stores.open();
       const { stale, current } = await takenOver(store);
       const generation = await createCounting(store);
-      assert.isFalse(await store.renewLease(stale, TTL.ttlMs));
+      assert.isFalse(await renewed(store, stale));
       await store.releaseLease(stale);
       await store.recordFailure(stale, { message: 'late', at: new Date() });
       const error = await failure(LeaseLostError, 'LEASE_LOST', () =>

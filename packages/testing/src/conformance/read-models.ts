@@ -39,6 +39,13 @@ export async function acquired(store: StateStore, generation: Generation, holder
   return lease ?? assert.fail(`${holder} was denied the lease`);
 }
 
+/** Whether a lease could be renewed. */
+export async function renewed(store: StateStore, lease: Lease): Promise<boolean> {
+  const [held, ...more] = await store.renewLeases([lease], 6_000_000);
+  assert.isEmpty(more);
+  return held ?? assert.fail('no answer for the lease');
+}
+
 /** Puts documents in a transaction of their own. */
 export async function put(
   store: StateStore,
