@@ -5,6 +5,7 @@ import tseslint from 'typescript-eslint';
 const mayImport = {
   core: [],
   sqlite: ['@refold/core'],
+  postgres: ['@refold/core'],
   testing: ['@refold/core'],
 };
 const packages = Object.keys(mayImport).map((name) => `@refold/${name}`);

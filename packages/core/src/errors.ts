@@ -74,6 +74,15 @@ export class DuplicateEventError extends RefoldError {
   }
 }
 
+/** The stream was archived: it can be replayed, and takes no more events. Nothing was appended. */
+export class StreamArchivedError extends RefoldError {
+  readonly code = 'STREAM_ARCHIVED';
+
+  constructor(readonly stream: string) {
+    super(`Stream "${stream}" is archived and takes no more events: begin a new stream`);
+  }
+}
+
 /** An event's JSON is larger than the store takes; nothing was appended. */
 export class EventTooLargeError extends RefoldError {
   readonly code = 'EVENT_TOO_LARGE';
@@ -181,6 +190,24 @@ export class StoreClosedError extends RefoldError {
   }
 }
 
+/** Who holds a store's write lock. */
+export interface LockHolder {
+  /** The server's process id of its connection. */
+  readonly pid: number;
+  /** What its connection calls itself. */
+  readonly application: string;
+  /** When its transaction began. */
+  readonly since: Date;
+  /** What its connection is doing, such as `idle in transaction`. */
+  readonly state: string;
+  /** Its latest statement. */
+  readonly statement: string;
+}
+
+function described({ pid, application, since, state }: LockHolder): string {
+  return ` (by "${application}", process ${pid}, ${state}, since ${since.toISOString()})`;
+}
+
 /** Another process or transaction held the write lock for longer than the configured wait; nothing was written. */
 export class StoreBusyError extends RefoldError {
   readonly code = 'STORE_BUSY';
@@ -188,9 +215,11 @@ export class StoreBusyError extends RefoldError {
   constructor(
     readonly waitedMs: number,
     cause?: unknown,
+    /** Who held it, as far as the store can tell. */
+    readonly holders: readonly LockHolder[] = [],
   ) {
     super(
-      `The store's write lock was held by others for ${waitedMs} ms: ` +
+      `The store's write lock was held by others for ${waitedMs} ms${holders.map(described).join('')}: ` +
         'look for a long transaction in another process, or raise lockTimeoutMs',
       { cause },
     );

@@ -18,6 +18,7 @@ export {
   StoreBusyError,
   StoreClosedError,
   StoreUnavailableError,
+  StreamArchivedError,
   TransactionEndedError,
   UnknownEventTypeError,
   UnknownEventVersionError,
@@ -25,6 +26,7 @@ export {
   UnsupportedError,
   WaitTimeoutError,
   type FailedEvent,
+  type LockHolder,
 } from './errors.js';
 export { systemClock, type Clock } from './clock.js';
 export { consoleLogger, silentLogger, type Logger } from './logger.js';
@@ -145,6 +147,8 @@ export { sliceOf, SLICES } from './store/slices.js';
 export { ChangeSignal } from './store/change-signal.js';
 export { GroupCommit, type GroupCommitOptions, type Settled } from './store/group-commit.js';
 export { Mutex } from './store/mutex.js';
+export { conflictOf } from './store/expected-revision.js';
+export { checkOpen, TransactionScopes, type TransactionScope } from './store/transaction-scope.js';
 export {
   categoryOf,
   checkStream,

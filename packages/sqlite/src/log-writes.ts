@@ -1,6 +1,6 @@
 import {
+  conflictOf,
   DuplicateEventError,
-  RevisionConflictError,
   type AppendResult,
   type Clock,
   type PreparedAppend,
@@ -69,8 +69,8 @@ export class LogWrites {
    */
   write({ stream, expected, events }: PreparedAppend, tip: Tip): AppendResult {
     let revision = this.revision(stream);
-    if (expected !== 'any' && !meets(expected, revision))
-      throw new RevisionConflictError(stream, expected, revision);
+    const conflict = conflictOf(stream, expected, revision);
+    if (conflict) throw conflict;
     const insert = this.#statements.run(
       `insert into refold_events (position, stream, revision, id, type, version, recorded_at, data, metadata)
        values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -149,9 +149,4 @@ export class LogWrites {
       .objects('select position, stream, revision from refold_events where id = ?')
       .get(id) as Stored | undefined;
   }
-}
-
-function meets(expected: number | 'no-stream' | 'stream-exists', revision: number): boolean {
-  if (expected === 'no-stream') return revision < 0;
-  return expected === 'stream-exists' ? revision >= 0 : revision === expected;
 }

@@ -10,6 +10,7 @@ import {
   StoreClosedError,
   systemClock,
   toJson,
+  TransactionScopes,
   UnsupportedError,
   type AppendAllOptions,
   type AppendOptions,
@@ -82,6 +83,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
   readonly #tables: StateTables;
   readonly #changes: ChangeFeed;
   readonly #groups: GroupCommit<AppendRequest, AppendResult[]>;
+  readonly #scopes = new TransactionScopes();
   readonly #clock: Clock;
   readonly #maxEventBytes: number;
   #closed = false;
@@ -258,7 +260,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
 
   #checkWrite(call: string): void {
     this.#check();
-    this.#writer.checkNotNested(call);
+    this.#scopes.checkNotNested(call);
   }
 
   async #write<Result>(call: string, work: () => Result): Promise<Result> {
@@ -345,7 +347,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
   }
 
   #withUnit<Result>(work: (unit: SqliteUnit) => Promise<Result>): Promise<Result> {
-    return this.#writer.scoped((scope) =>
+    return this.#scopes.run((scope) =>
       work(new SqliteUnit(this.#writeStatements, this.#tables, this.#writeReads, scope)),
     );
   }

@@ -1,4 +1,5 @@
 import {
+  checkOpen,
   InvalidArgumentError,
   LeaseLostError,
   readAllRange,
@@ -10,12 +11,12 @@ import {
   type LogUnit,
   type ReadAllOptions,
   type StateUnit,
+  type TransactionScope,
 } from '@refold/core';
 import { tableName } from './collections.js';
 import type { LogReads } from './log-reads.js';
 import type { StateTables } from './state-tables.js';
 import type { Statements, SqlValue } from './statements.js';
-import { checkOpen, type TransactionScope } from './writer.js';
 
 /** What a statement changed. */
 export interface RunResult {

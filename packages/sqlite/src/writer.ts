@@ -1,12 +1,6 @@
 import type Database from 'better-sqlite3';
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { Mutex, NestedTransactionError, StoreClosedError, TransactionEndedError } from '@refold/core';
+import { Mutex, StoreClosedError } from '@refold/core';
 import { retryWhileBusy, translate } from './database.js';
-
-/** Whether a transaction's callback still runs; calls that come from inside it see the one it is. */
-export interface TransactionScope {
-  open: boolean;
-}
 
 /**
  * The one connection that writes. Transactions take turns in this process by a mutex, so that one that awaits holds up
@@ -17,18 +11,12 @@ export class Writer {
   readonly #file: string;
   readonly #lockTimeoutMs: number;
   readonly #mutex = new Mutex();
-  readonly #scopes = new AsyncLocalStorage<TransactionScope>();
   #closed = false;
 
   constructor(database: Database.Database, file: string, lockTimeoutMs: number) {
     this.#database = database;
     this.#file = file;
     this.#lockTimeoutMs = lockTimeoutMs;
-  }
-
-  /** @throws NestedTransactionError when called from inside a transaction's callback */
-  checkNotNested(call: string): void {
-    if (this.#scopes.getStore()?.open) throw new NestedTransactionError(call);
   }
 
   /** Runs `work`, synchronous or not, in a transaction of its own; what it throws undoes everything. */
@@ -52,24 +40,9 @@ export class Writer {
     });
   }
 
-  /** Runs a user's callback with a scope that knows when it has ended. */
-  async scoped<Result>(work: (scope: TransactionScope) => Promise<Result>): Promise<Result> {
-    const scope = { open: true };
-    try {
-      return await this.#scopes.run(scope, () => work(scope));
-    } finally {
-      scope.open = false;
-    }
-  }
-
   /** Waits for the transactions that were asked for before, then closes the connection. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#mutex.run(() => this.#database.close());
   }
-}
-
-/** @throws TransactionEndedError */
-export function checkOpen(scope: TransactionScope): void {
-  if (!scope.open) throw new TransactionEndedError();
 }

@@ -1,14 +1,9 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../clock.js';
-import { DuplicateEventError, RevisionConflictError } from '../errors.js';
+import { DuplicateEventError } from '../errors.js';
 import type { EventBatch } from '../store/event-reader.js';
-import type {
-  AppendResult,
-  EventFilter,
-  EventMetadata,
-  ExpectedRevision,
-  RecordedEvent,
-} from '../store/event-store.js';
+import type { AppendResult, EventFilter, EventMetadata, RecordedEvent } from '../store/event-store.js';
+import { conflictOf } from '../store/expected-revision.js';
 import { categoryOf, type PreparedAppend } from '../store/prepare-append.js';
 import type { ReadRange } from '../store/read-range.js';
 
@@ -78,7 +73,8 @@ export class MemoryLog {
     for (const { stream, expected, events: added } of appends) {
       if (added.length === 0) continue;
       let revision = this.#revision(stream);
-      checkExpected(stream, expected, revision);
+      const conflict = conflictOf(stream, expected, revision);
+      if (conflict) throw conflict;
       for (const { id, type, version, data, metadata } of added) {
         revision += 1;
         const position = this.head + events.length + 1;
@@ -205,12 +201,4 @@ export function toRecorded({ data, metadata, recordedAt, ...event }: StoredEvent
     metadata: metadata === undefined ? NO_METADATA : (JSON.parse(metadata) as EventMetadata),
     data: JSON.parse(data) as unknown,
   };
-}
-
-/** @throws RevisionConflictError */
-function checkExpected(stream: string, expected: ExpectedRevision, actual: number): void {
-  if (expected === 'any') return;
-  const met =
-    expected === 'no-stream' ? actual < 0 : expected === 'stream-exists' ? actual >= 0 : actual === expected;
-  if (!met) throw new RevisionConflictError(stream, expected, actual);
 }

@@ -1,7 +1,6 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate } from 'node:timers/promises';
 import { systemClock, type Clock } from '../clock.js';
-import { InvalidArgumentError, NestedTransactionError, StoreClosedError } from '../errors.js';
+import { InvalidArgumentError, StoreClosedError } from '../errors.js';
 import { ChangeSignal } from '../store/change-signal.js';
 import { EventReader } from '../store/event-reader.js';
 import type {
@@ -23,6 +22,7 @@ import {
   toJson,
   type PreparedAppend,
 } from '../store/prepare-append.js';
+import { TransactionScopes } from '../store/transaction-scope.js';
 import { checkPosition, readAllRange, readStreamRange } from '../store/read-range.js';
 import type {
   DocumentAccess,
@@ -37,7 +37,7 @@ import type {
 import { documentReader } from './memory-documents.js';
 import { MemoryLog, toRecorded, type StagedAppends } from './memory-log.js';
 import { MemoryState } from './memory-state.js';
-import { MemoryUnit, type TransactionScope } from './memory-unit.js';
+import { MemoryUnit } from './memory-unit.js';
 
 export interface MemoryStoreOptions {
   /** The largest event, data and metadata as JSON. Default 1 MiB. */
@@ -61,7 +61,7 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
   readonly #snapshots = new Map<string, StoredSnapshot>();
   readonly #changes = new ChangeSignal();
   readonly #mutex = new Mutex();
-  readonly #scopes = new AsyncLocalStorage<TransactionScope>();
+  readonly #scopes = new TransactionScopes();
   #closed = false;
 
   /** @internal Use `memoryStore`. */
@@ -204,7 +204,7 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
 
   /** Waits for the writes that are under way. Closing twice is no error. */
   async close(): Promise<void> {
-    this.#checkNotNested('close');
+    this.#scopes.checkNotNested('close');
     this.#closed = true;
     this.#changes.close();
     await this.#mutex.run(() => undefined);
@@ -220,11 +220,7 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
 
   #checkWrite(call: string): void {
     this.#check();
-    this.#checkNotNested(call);
-  }
-
-  #checkNotNested(call: string): void {
-    if (this.#scopes.getStore()?.open) throw new NestedTransactionError(call);
+    this.#scopes.checkNotNested(call);
   }
 
   async #change<Result>(call: string, work: () => Result): Promise<Result> {
@@ -253,17 +249,13 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     staged: StagedAppends,
     work: (unit: MemoryUnit) => Promise<Result>,
   ): Promise<Result> {
-    const scope = { open: true };
     const layer = new MemoryState(this.#state);
-    const unit = new MemoryUnit(scope, layer, { committed: this.#log, staged: staged.events });
-    try {
-      const result = await this.#scopes.run(scope, () => work(unit));
-      layer.commit();
-      this.#commit(staged);
-      return result;
-    } finally {
-      scope.open = false;
-    }
+    const result = await this.#scopes.run((scope) =>
+      work(new MemoryUnit(scope, layer, { committed: this.#log, staged: staged.events })),
+    );
+    layer.commit();
+    this.#commit(staged);
+    return result;
   }
 
   #commit(staged: StagedAppends): void {

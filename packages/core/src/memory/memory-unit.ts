@@ -1,17 +1,13 @@
-import { InvalidArgumentError, LeaseLostError, TransactionEndedError } from '../errors.js';
+import { InvalidArgumentError, LeaseLostError } from '../errors.js';
 import { EventReader } from '../store/event-reader.js';
 import type { LogUnit, ReadAllOptions } from '../store/event-store.js';
 import { readAllRange } from '../store/read-range.js';
 import type { DocumentAccess, Lease, LiveGeneration, StateUnit } from '../store/state-store.js';
+import { checkOpen, type TransactionScope } from '../store/transaction-scope.js';
 import { documentAccess } from './memory-documents.js';
 import type { MemoryLog, StoredEvent } from './memory-log.js';
 import { tableName, type MemoryState } from './memory-state.js';
 import type { MemoryTable } from './memory-table.js';
-
-/** Whether a transaction's callback still runs; calls that come from inside it see the one it is. */
-export interface TransactionScope {
-  open: boolean;
-}
 
 /** A transaction on a memory store: what it writes shows only through it until it commits. */
 export class MemoryUnit implements StateUnit, LogUnit {
@@ -73,6 +69,6 @@ export class MemoryUnit implements StateUnit, LogUnit {
   }
 
   #check(): void {
-    if (!this.#scope.open) throw new TransactionEndedError();
+    checkOpen(this.#scope);
   }
 }

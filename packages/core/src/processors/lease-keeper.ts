@@ -14,7 +14,7 @@ export interface KeptLease {
   /** Aborts with a LeaseLostError when the lease turns out to be lost. */
   readonly lost: AbortSignal;
   /** Ends the renewal; the lease itself stays until it is released or expires. */
-  stop(): void;
+  readonly stop: () => void;
 }
 
 /**

@@ -75,6 +75,12 @@ export interface LogUnit {
 }
 
 export interface AppendAllOptions<Unit extends StateUnit = StateUnit> {
+  /**
+   * Append inside this open transaction of the same store, together with whatever else it does: all of it is committed, or
+   * nothing. What fails is undone for this append alone, and the transaction may go on. Other appends wait until it ends.
+   * A unit of another store is an InvalidArgumentError.
+   */
+  readonly transaction?: StateUnit;
   /** Where the store's `supports.inline` says so. */
   readonly inline?: InlineHook<Unit>;
 }

@@ -8,8 +8,11 @@ export interface OpenOptions {
   readonly clock?: Clock;
 }
 
-/** What a store may lack by declaration: `instances`, several at once on the same data; `clock`, an injectable one. */
-export type Capability = keyof EventStoreSupports | 'instances' | 'clock';
+/**
+ * What a store may lack by declaration: `instances`, several at once on the same data; `clock`, an injectable one;
+ * `literalDocuments`, documents that keep the order of their keys, NUL and lone surrogates.
+ */
+export type Capability = keyof EventStoreSupports | 'instances' | 'clock' | 'literalDocuments';
 
 /** How the suites get at an adapter's stores. */
 export interface StoreHarness<Store> {
@@ -70,5 +73,5 @@ export function itNeeds(
   const names = typeof needed === 'string' ? [needed] : needed;
   const missing = names.find((name) => lacks[name] !== undefined);
   if (missing === undefined) it(title, body);
-  else it(`${title} (skipped, no ${missing}: ${lacks[missing]})`);
+  else it(`${title} (does not apply, no ${missing}: ${lacks[missing]})`);
 }

@@ -1,0 +1,188 @@
+-- The log. {schema} stands for the quoted name of the schema.
+--
+-- Positions are given out by {schema}.append under an advisory lock that is held until its transaction has ended: they
+-- grow in commit order, from 1, without gaps, and no reader needs to wait for anybody.
+create table {schema}.events (
+  position    bigint      not null primary key check (position > 0),
+  stream      text        not null collate "C",
+  revision    bigint      not null check (revision >= 0),
+  id          uuid        not null,
+  type        text        not null collate "C",
+  version     integer     not null,
+  recorded_at timestamptz not null,
+  data        json        not null,
+  metadata    json
+);
+
+create unique index events_stream on {schema}.events (stream, revision);
+create unique index events_id on {schema}.events (id);
+
+-- Events that were moved out of the hot path, at the positions that they had. Nothing else differs.
+create table {schema}.archived_events (like {schema}.events including all);
+
+-- Streams that take no more events; their revision is that of their last event in the archive.
+create table {schema}.archived_streams (
+  stream      text        not null collate "C" primary key,
+  archived_at timestamptz not null default now()
+);
+
+-- All events, archived or not: what a replay reads.
+create view {schema}.log as
+  select * from {schema}.events union all select * from {schema}.archived_events;
+
+create function {schema}.refuse_change() returns trigger language plpgsql as $$
+begin
+  -- Only {schema}.archive sets this, in its own transaction, to move events.
+  if tg_op = 'DELETE' and current_setting('refold.archiving', true) = 'on' then
+    return old;
+  end if;
+  raise exception 'events are facts: they cannot be updated or deleted'
+    using errcode = 'integrity_constraint_violation', hint = 'append an event that says what changed';
+end $$;
+
+create trigger events_are_facts before update or delete on {schema}.events
+  for each row execute function {schema}.refuse_change();
+create trigger events_are_facts_all before truncate on {schema}.events
+  execute function {schema}.refuse_change();
+create trigger events_are_facts before update or delete on {schema}.archived_events
+  for each row execute function {schema}.refuse_change();
+create trigger events_are_facts_all before truncate on {schema}.archived_events
+  execute function {schema}.refuse_change();
+
+-- The advisory lock that gives out positions. Two-part keys: the first part is "Refo", the second the table's oid.
+create function {schema}.lock_log(wait_ms integer) returns void language plpgsql as $$
+declare
+  before text := current_setting('lock_timeout');
+begin
+  perform set_config('lock_timeout', wait_ms::text, true);
+  perform pg_advisory_xact_lock(1382377071, ('{schema}.events'::regclass::oid::bigint - 2147483648)::integer);
+  perform set_config('lock_timeout', before, true);
+end $$;
+
+-- The position of the last event.
+create function {schema}.head() returns bigint language sql stable as $$
+  select greatest(
+    coalesce((select max(position) from {schema}.events), 0),
+    coalesce((select max(position) from {schema}.archived_events), 0)
+  )
+$$;
+
+-- The revision of a stream without events in the hot table: -1 if there is none, and below -9 for an archived stream, which
+-- takes no events (-10 for revision 0, -11 for 1, and so on).
+create function {schema}.revision_in_archive(name text) returns bigint language plpgsql stable as $$
+declare
+  last bigint;
+begin
+  select a.revision into last from {schema}.archived_events a where a.stream = name order by a.revision desc limit 1;
+  if last is null then return -1; end if;
+  if exists (select from {schema}.archived_streams s where s.stream = name) then return -10 - last; end if;
+  return last;
+end $$;
+
+-- Moves the events of a stream below a revision to the archive; null moves them all and closes the stream. Returns how many
+-- it moved. It holds up appends as an append does.
+create function {schema}.archive(name text, below bigint, wait_ms integer) returns bigint language plpgsql as $$
+declare
+  moved bigint;
+begin
+  perform {schema}.lock_log(wait_ms);
+  perform set_config('refold.archiving', 'on', true);
+  with gone as (
+    delete from {schema}.events e where e.stream = name and (below is null or e.revision < below) returning e.*
+  )
+  insert into {schema}.archived_events select * from gone;
+  get diagnostics moved = row_count;
+  perform set_config('refold.archiving', '', true);
+  if below is null then
+    insert into {schema}.archived_streams (stream) values (name) on conflict do nothing;
+  end if;
+  return moved;
+end $$;
+
+-- Appends a group of requests in one transaction, each with an outcome of its own. A request is one or several appends
+-- that happen together or not at all; an append is some events for one stream.
+--
+--   requests, of_streams, expected, counts: one entry an append: the number of its request (those of one stand together),
+--     the index of its stream in `streams`, what it expects (a revision, or -1 no stream, -2 any stream that exists,
+--     -3 nothing), and how many events it has
+--   of_appends, numbers, event_streams, ids, types, versions, data, metadata: one entry an event: the index of its append,
+--     its number in that from 0, and itself
+--
+-- Returns [head, recorded at in milliseconds, first positions, first revisions], the last two with one entry an append:
+-- the position is null for what was not written, and the revision then that of the stream (see revision_in_archive for
+-- those below -1). An id that is there already raises a unique violation.
+create function {schema}.append(
+  requests integer[], of_streams integer[], expected bigint[], counts integer[], streams text[],
+  of_appends integer[], numbers integer[], event_streams text[], ids uuid[], types text[], versions integer[],
+  data text[], metadata text[], wait_ms integer, channel text
+) returns json language plpgsql as $$
+declare
+  last record;
+  head bigint;
+  head_before bigint;
+  written_at timestamptz;
+  revisions bigint[];
+  positions bigint[] := array_fill(null::bigint, array[cardinality(requests)]);
+  first_revisions bigint[] := array_fill(null::bigint, array[cardinality(requests)]);
+  first_append integer := 1;
+  next_append integer;
+  good boolean;
+  revision bigint;
+begin
+  perform {schema}.lock_log(wait_ms);
+
+  select e.position, e.recorded_at into last from {schema}.events e order by e.position desc limit 1;
+  head := coalesce(last.position, 0);
+  -- Times never go backward, whatever the clock does.
+  written_at := greatest(date_trunc('milliseconds', clock_timestamp()), last.recorded_at);
+  select a.position, a.recorded_at into last from {schema}.archived_events a
+    where a.position > head order by a.position desc limit 1;
+  if found then
+    head := last.position;
+    written_at := greatest(written_at, last.recorded_at);
+  end if;
+  head_before := head;
+
+  revisions := array(
+    select coalesce(
+      (select e.revision from {schema}.events e where e.stream = s.name order by e.revision desc limit 1),
+      {schema}.revision_in_archive(s.name))
+    from unnest(streams) with ordinality as s(name, n) order by s.n);
+
+  while first_append <= cardinality(requests) loop
+    good := true;
+    next_append := first_append;
+    while next_append <= cardinality(requests) and requests[next_append] = requests[first_append] loop
+      revision := revisions[of_streams[next_append]];
+      first_revisions[next_append] := revision;
+      good := good and (counts[next_append] = 0 or (revision >= -1 and (expected[next_append] in (revision, -3)
+        or (expected[next_append] = -2 and revision >= 0))));
+      next_append := next_append + 1;
+    end loop;
+    for i in first_append .. next_append - 1 loop
+      continue when not good;
+      positions[i] := head + 1;
+      first_revisions[i] := revisions[of_streams[i]] + 1;
+      head := head + counts[i];
+      revisions[of_streams[i]] := revisions[of_streams[i]] + counts[i];
+    end loop;
+    first_append := next_append;
+  end loop;
+
+  if head > head_before then
+    if exists (select from {schema}.archived_events)
+      and exists (select from {schema}.archived_events a where a.id = any(ids)) then
+      raise unique_violation using message = 'an event with this id is in the archive', constraint = 'events_id';
+    end if;
+    insert into {schema}.events (position, stream, revision, id, type, version, recorded_at, data, metadata)
+      select positions[e.append] + e.number, e.stream, first_revisions[e.append] + e.number, e.id, e.type, e.version,
+        written_at, e.data::json, e.metadata::json
+      from unnest(of_appends, numbers, event_streams, ids, types, versions, data, metadata)
+        as e(append, number, stream, id, type, version, data, metadata)
+      where positions[e.append] is not null;
+    if channel is not null then
+      perform pg_notify(channel, head::text);
+    end if;
+  end if;
+  return json_build_array(head, extract(epoch from written_at) * 1000, positions, first_revisions);
+end $$;

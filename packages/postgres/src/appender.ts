@@ -1,0 +1,272 @@
+import {
+  AppendOutcomeUnknownError,
+  GroupCommit,
+  StoreBusyError,
+  StoreUnavailableError,
+  type AppendResult,
+  type Clock,
+  type InlineHook,
+  type LockHolder,
+  type PreparedAppend,
+  type RecordedEvent,
+  type Settled,
+} from '@refold/core';
+import type postgres from 'postgres';
+import { codeOf, isConnectionError, translate } from './connection.js';
+import { isDuplicate, type AppendRequest, type GroupOutcome, type LogWrites } from './log-writes.js';
+import type { PostgresUnit } from './postgres-unit.js';
+
+/** One caller's append, and what is to run in its transaction. */
+export interface Request {
+  readonly appends: AppendRequest;
+  readonly inline: InlineHook<PostgresUnit> | undefined;
+}
+
+export interface AppenderContext {
+  readonly sql: postgres.Sql;
+  readonly writes: LogWrites;
+  readonly clock: Clock;
+  readonly lockTimeoutMs: number;
+  readonly settleTimeoutMs: number;
+  /** Runs a hook in a transaction that is open. */
+  readonly runInline: (
+    transaction: postgres.TransactionSql,
+    work: (unit: PostgresUnit) => Promise<void>,
+  ) => Promise<void>;
+  readonly lockHolders: () => Promise<LockHolder[]>;
+  readonly onCommit: (head: number) => void;
+}
+
+type Outcome = Settled<AppendResult[]>;
+
+/**
+ * Commits appends in groups: those that arrive while one group is in flight make the next, in one statement, each with an
+ * outcome of its own. When the connection breaks before the answer, the group is appended again with the same event ids:
+ * what was committed is found by them, so it is settled by looking and never there twice.
+ */
+export class Appender {
+  readonly #context: AppenderContext;
+  readonly #groups: GroupCommit<Request, AppendResult[]>;
+
+  constructor(context: AppenderContext) {
+    this.#context = context;
+    this.#groups = new GroupCommit((requests) => this.#commit(requests), {
+      weight: ({ appends }) => appends.reduce((sum, { events }) => sum + events.length, 1),
+    });
+  }
+
+  submit(request: Request): Promise<AppendResult[]> {
+    return this.#groups.submit(request);
+  }
+
+  /** Resolves when nothing is under way. */
+  idle(): Promise<void> {
+    return this.#groups.idle();
+  }
+
+  /** Appends inside a transaction of the caller's. What fails is undone for this append alone. */
+  async within(transaction: postgres.TransactionSql, request: Request): Promise<AppendResult[]> {
+    const { outcome } = await this.#inSavepoint(transaction, request);
+    if ('error' in outcome) throw outcome.error;
+    return outcome.value;
+  }
+
+  /** Requests that repeat an event id of an earlier one wait for that one's outcome. */
+  async #commit(requests: readonly Request[]): Promise<readonly Outcome[]> {
+    const { first, later } = withoutRepeats(requests);
+    const outcomes = new Map<Request, Outcome>();
+    const add = (group: readonly Request[], of: readonly Outcome[]): void =>
+      group.forEach((request, index) => outcomes.set(request, of[index] ?? LOST));
+    add(first, await this.#settle(first));
+    if (later.length > 0) add(later, await this.#commit(later));
+    return requests.map((request) => outcomes.get(request) ?? LOST);
+  }
+
+  /** Commits a group, again and again while it is not known what became of it. */
+  async #settle(group: readonly Request[]): Promise<readonly Outcome[]> {
+    const { clock, settleTimeoutMs } = this.#context;
+    const startedAt = clock.now();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#attempt(group);
+      } catch (error) {
+        if (RETRIED.has(codeOf(error) ?? '')) continue;
+        if (!isConnectionError(error)) throw await this.#explained(error);
+        if (attempt === 1 && NOTHING_SENT.has(codeOf(error) ?? ''))
+          throw new StoreUnavailableError('an append', error);
+        const waited = clock.now() - startedAt;
+        if (waited >= settleTimeoutMs) return group.map(({ appends }) => unknown(appends, waited, error));
+        await clock.sleep(Math.min(1000, 10 * 2 ** attempt));
+      }
+    }
+  }
+
+  async #attempt(group: readonly Request[]): Promise<readonly Outcome[]> {
+    if (group.some(({ inline }) => inline)) return this.#inOneTransaction(group);
+    try {
+      return await this.#inOneStatement(group);
+    } catch (error) {
+      if (!isDuplicate(error)) throw error;
+      return this.#besidesKnown(group);
+    }
+  }
+
+  async #inOneStatement(group: readonly Request[]): Promise<readonly Outcome[]> {
+    const { sql, writes, onCommit } = this.#context;
+    const appended = await writes.append(
+      sql,
+      group.map(({ appends }) => appends),
+    );
+    onCommit(appended.head);
+    return this.#resolveRefused(group, appended.outcomes);
+  }
+
+  /** Some ids are taken: settles the requests that have them, and appends the others. */
+  async #besidesKnown(group: readonly Request[]): Promise<readonly Outcome[]> {
+    const { sql, writes } = this.#context;
+    const earlier = await writes.earlierOutcomes(
+      sql,
+      group.map(({ appends }) => appends),
+    );
+    const rest = group.filter((_, index) => !earlier[index]);
+    const outcomes = rest.length > 0 ? [...(await this.#attempt(rest))] : [];
+    return earlier.map((outcome) => outcome ?? outcomes.shift() ?? LOST);
+  }
+
+  /** A refused append may be the repeat of one that succeeded: then its outcome is that one's. */
+  async #resolveRefused(
+    group: readonly Request[],
+    outcomes: readonly Outcome[],
+  ): Promise<readonly Outcome[]> {
+    const refused = group.filter((_, index) => 'error' in (outcomes[index] ?? LOST));
+    if (refused.length === 0) return outcomes;
+    const earlier = await this.#context.writes.earlierOutcomes(
+      this.#context.sql,
+      refused.map(({ appends }) => appends),
+    );
+    return outcomes.map((outcome) => ('error' in outcome ? (earlier.shift() ?? outcome) : outcome));
+  }
+
+  /** With inline hooks: one transaction, and in it a savepoint for each request. */
+  async #inOneTransaction(group: readonly Request[]): Promise<readonly Outcome[]> {
+    const { sql, onCommit } = this.#context;
+    const { outcomes, head } = await sql.begin(async (transaction) => {
+      const done: Outcome[] = [];
+      let reached = 0;
+      for (const request of group) {
+        const { outcome, head } = await this.#inSavepoint(transaction, request);
+        done.push(outcome);
+        reached = Math.max(reached, head);
+      }
+      return { outcomes: done, head: reached };
+    });
+    onCommit(head);
+    return outcomes;
+  }
+
+  async #inSavepoint(
+    transaction: postgres.TransactionSql,
+    { appends, inline }: Request,
+  ): Promise<{ readonly outcome: Outcome; readonly head: number }> {
+    const { writes, runInline } = this.#context;
+    try {
+      return await transaction.savepoint(async (inner) => {
+        const appended = await writes.append(inner, [appends]);
+        const outcome = appended.outcomes[0] ?? LOST;
+        if ('error' in outcome) throw new Refused(outcome.error);
+        if (inline) {
+          const events = recorded(appends, outcome.value, appended);
+          await runInline(inner, (unit) => inline(events, unit));
+        }
+        return { outcome, head: appended.head };
+      });
+    } catch (error) {
+      if (isConnectionError(error)) throw error;
+      if (!(error instanceof Refused) && !isDuplicate(error)) return { outcome: { error }, head: 0 };
+      const [earlier] = await writes.earlierOutcomes(transaction, [appends]);
+      return { outcome: earlier ?? { error: error instanceof Refused ? error.cause : error }, head: 0 };
+    }
+  }
+
+  async #explained(error: unknown): Promise<unknown> {
+    if (codeOf(error) !== LOCK_NOT_AVAILABLE) return translate(error, 'an append');
+    const { lockHolders, lockTimeoutMs } = this.#context;
+    return new StoreBusyError(lockTimeoutMs, error, await lockHolders().catch(() => []));
+  }
+}
+
+/** An append was refused by its condition; `cause` says why. */
+class Refused extends Error {
+  constructor(cause: unknown) {
+    super('The append was refused', { cause });
+  }
+}
+
+const LOST: Outcome = { error: new Error('The commit gave no outcome for this append') };
+
+const LOCK_NOT_AVAILABLE = '55P03';
+
+/** The server undid the transaction so that others could go on: it is simply done again. */
+const RETRIED = new Set(['40001', '40P01']);
+
+/** Failures to connect: nothing was sent. */
+const NOTHING_SENT = new Set([
+  'ECONNREFUSED',
+  'CONNECT_TIMEOUT',
+  'ENOENT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  '57P03',
+  '53300',
+]);
+
+function unknown(appends: AppendRequest, waited: number, cause: unknown): Outcome {
+  const ids = appends.flatMap(({ events }) => events.map(({ id }) => id));
+  return { error: new AppendOutcomeUnknownError(ids, waited, cause) };
+}
+
+function withoutRepeats(requests: readonly Request[]): { first: Request[]; later: Request[] } {
+  const seen = new Set<string>();
+  const first: Request[] = [];
+  const later: Request[] = [];
+  for (const request of requests) {
+    const ids = request.appends.flatMap(({ events }) => events.map(({ id }) => id));
+    if (ids.some((id) => seen.has(id))) later.push(request);
+    else first.push(request);
+    for (const id of ids) seen.add(id);
+  }
+  return { first, later };
+}
+
+/** What an append wrote, as a reader will see it. */
+function recorded(
+  appends: AppendRequest,
+  results: readonly AppendResult[],
+  { recordedAt }: GroupOutcome,
+): RecordedEvent[] {
+  return appends.flatMap((append, index) => {
+    const result = results[index];
+    return result ? recordedEvents(append, result, recordedAt) : [];
+  });
+}
+
+function recordedEvents(
+  { stream, events }: PreparedAppend,
+  { revision, position }: AppendResult,
+  recordedAt: Date,
+): RecordedEvent[] {
+  return events.map(({ id, type, version, data, metadata }, index) => {
+    const behind = events.length - 1 - index;
+    return {
+      id,
+      type,
+      version,
+      stream,
+      revision: revision - behind,
+      position: position - behind,
+      recordedAt,
+      metadata: metadata === undefined ? {} : (JSON.parse(metadata) as RecordedEvent['metadata']),
+      data: JSON.parse(data) as unknown,
+    };
+  });
+}

@@ -1,0 +1,62 @@
+import { StoreClosedError, StoreUnavailableError } from '@refold/core';
+import type postgres from 'postgres';
+import { PrivilegeError } from './errors.js';
+
+/** A database's address, or options of the `postgres` client. */
+export type Database = string | postgres.Options<Record<string, postgres.PostgresType>>;
+
+/** A pool of the `postgres` client, or a transaction of one: what runs statements. */
+export type Runner = Pick<postgres.Sql, 'unsafe'>;
+
+/** Values that a statement is given. */
+export type Value = string | number | boolean | null | Date;
+
+/** Runs one of Refold's own statements, prepared once a connection (unless the pool says `prepare: false`). */
+export function query<Row extends object>(
+  runner: Runner,
+  sql: string,
+  values: readonly Value[] = [],
+): Promise<Row[]> {
+  return runner.unsafe<Row[]>(sql, [...values], { prepare: true }).execute();
+}
+
+/** Whether an error says that the connection is broken or cannot be made, so that what was under way has an unknown end. */
+export function isConnectionError(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && (CONNECTION_CODES.has(code) || code.startsWith('08'));
+}
+
+/** The code of an error of the server or of the driver. */
+export function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** The server's and the driver's errors that a user can do something about, as errors that say what. */
+export function translate(error: unknown, call: string): unknown {
+  const code = codeOf(error);
+  if (code === 'CONNECTION_ENDED') return new StoreClosedError();
+  if (isConnectionError(error)) return new StoreUnavailableError(call, error);
+  if (code === '42501' && error instanceof Error) return new PrivilegeError(error);
+  return error;
+}
+
+const CONNECTION_CODES = new Set([
+  'CONNECTION_CLOSED',
+  'CONNECTION_DESTROYED',
+  'CONNECT_TIMEOUT',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOENT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EPIPE',
+  'ETIMEDOUT',
+  '53300', // too many connections
+  '57P01', // terminated by an administrator, or the server shuts down
+  '57P02', // the server crashed
+  '57P03', // the server is starting up
+  '57P05', // idle for too long
+]);

@@ -1,0 +1,13 @@
+export { NewerSchemaError, OutdatedSchemaError, PrivilegeError, UnsuitableDatabaseError } from './errors.js';
+export { migrationSql } from './migrations.js';
+export type { Database } from './connection.js';
+export {
+  postgresStore,
+  PostgresStore,
+  type PostgresAppendAllOptions,
+  type PostgresAppendOptions,
+  type PostgresStoreOptions,
+  type PostgresTransaction,
+} from './postgres-store.js';
+export type { PostgresUnit } from './postgres-unit.js';
+export { sqlProjection } from './sql-projection.js';

@@ -1,0 +1,234 @@
+import {
+  conflictOf,
+  DuplicateEventError,
+  StreamArchivedError,
+  type AppendResult,
+  type ExpectedRevision,
+  type PreparedAppend,
+  type Settled,
+} from '@refold/core';
+import { plainArray, textArray } from './arrays.js';
+import { codeOf, query, type Runner, type Value } from './connection.js';
+import type { Schema } from './schema.js';
+
+/** Appends that happen together or not at all. */
+export type AppendRequest = readonly PreparedAppend[];
+
+/** What the append function answers; see migrations/001-log.sql. */
+type Answer = [head: number, recordedAtMs: number, positions: (number | null)[], firstRevisions: number[]];
+
+/** What became of a group. */
+export interface GroupOutcome {
+  readonly outcomes: readonly Settled<AppendResult[]>[];
+  /** When its events were recorded. */
+  readonly recordedAt: Date;
+  readonly head: number;
+}
+
+interface Stored {
+  readonly id: string;
+  readonly stream: string;
+  readonly revision: string;
+  readonly position: string;
+}
+
+/** Below this, the append function's revisions are those of archived streams. */
+const ARCHIVED_BELOW = -9;
+
+const UNIQUE_VIOLATION = '23505';
+
+/** Writes the log, by one statement a group. */
+export class LogWrites {
+  readonly #appendSql: string;
+  readonly #storedSql: string;
+  readonly #currentSql: string;
+  readonly #channel: string | null;
+  readonly #lockTimeoutMs: number;
+
+  constructor(schema: Schema, options: { readonly lockTimeoutMs: number; readonly notify: boolean }) {
+    this.#appendSql = `select ${schema.of('append')}($1::int[], $2::int[], $3::bigint[], $4::int[], $5::text[], $6::int[],
+      $7::int[], $8::text[], $9::uuid[], $10::text[], $11::int[], $12::text[], $13::text[], $14::int, $15::text) as answer`;
+    this.#storedSql = `select id, stream, revision, position from ${schema.of('log')} where id = any($1::uuid[])`;
+    this.#currentSql = `select ${schema.of('head')}() as position, coalesce(
+      (select max(revision) from ${schema.of('events')} where stream = $1),
+      ${schema.of('revision_in_archive')}($1)) as revision`;
+    this.#channel = options.notify ? schema.channel : null;
+    this.#lockTimeoutMs = Math.max(1, Math.round(options.lockTimeoutMs));
+  }
+
+  /** Appends a group; each request has an outcome of its own. No event id may come twice in the group. */
+  async append(runner: Runner, requests: readonly AppendRequest[]): Promise<GroupOutcome> {
+    const [row] = await query<{ answer: Answer }>(runner, this.#appendSql, this.#parameters(requests));
+    if (!row) throw new Error('The append function gave no answer');
+    const [head, recordedAtMs, positions, firstRevisions] = row.answer;
+    let index = 0;
+    const outcomes = requests.map((request) => {
+      const first = index;
+      index += request.length;
+      return outcomeOf(request, positions.slice(first, index), firstRevisions.slice(first, index));
+    });
+    return { outcomes, recordedAt: new Date(recordedAtMs), head };
+  }
+
+  /**
+   * What requests come to that could not be appended as they are: the earlier results of those that repeat an append,
+   * a DuplicateEventError for those that reuse an id otherwise, undefined for those none of whose ids is known.
+   */
+  async earlierOutcomes(
+    runner: Runner,
+    requests: readonly AppendRequest[],
+  ): Promise<(Settled<AppendResult[]> | undefined)[]> {
+    const ids = requests.flatMap((request) => request.flatMap(({ events }) => events.map(({ id }) => id)));
+    const rows = await query<Stored>(runner, this.#storedSql, [plainArray(ids)]);
+    const stored = new Map(rows.map((row) => [row.id, row]));
+    const outcomes = requests.map((request) => earlierOutcome(request, stored));
+    for (const [index, outcome] of outcomes.entries()) {
+      if (outcome && 'value' in outcome) await this.#addEmpty(runner, requests[index] ?? [], outcome.value);
+    }
+    return outcomes;
+  }
+
+  /** What an append of nothing returns. */
+  async current(runner: Runner, stream: string): Promise<AppendResult> {
+    const [row] = await query<{ position: string; revision: string | null }>(runner, this.#currentSql, [
+      stream,
+    ]);
+    const revision = Number(row?.revision ?? -1);
+    return {
+      stream,
+      revision: revision < ARCHIVED_BELOW ? -10 - revision : revision,
+      position: Number(row?.position),
+    };
+  }
+
+  /** Puts the results of appends of nothing in their places among the others. */
+  async #addEmpty(runner: Runner, request: AppendRequest, results: AppendResult[]): Promise<void> {
+    for (const [index, { stream, events }] of request.entries()) {
+      if (events.length === 0) results.splice(index, 0, await this.current(runner, stream));
+    }
+  }
+
+  #parameters(requests: readonly AppendRequest[]): Value[] {
+    const streams = new Map<string, number>();
+    const byAppend = {
+      requests: [] as number[],
+      streams: [] as number[],
+      expected: [] as number[],
+      counts: [] as number[],
+    };
+    const byEvent = {
+      appends: [] as number[],
+      numbers: [] as number[],
+      streams: [] as string[],
+      ids: [] as string[],
+      types: [] as string[],
+      versions: [] as number[],
+      data: [] as string[],
+      metadata: [] as (string | undefined)[],
+    };
+    requests.forEach((request, requestIndex) => {
+      for (const { stream, expected, events } of request) {
+        let streamIndex = streams.get(stream);
+        if (streamIndex === undefined) streams.set(stream, (streamIndex = streams.size + 1));
+        byAppend.requests.push(requestIndex + 1);
+        byAppend.streams.push(streamIndex);
+        byAppend.expected.push(expectedNumber(expected));
+        byAppend.counts.push(events.length);
+        events.forEach(({ id, type, version, data, metadata }, number) => {
+          byEvent.appends.push(byAppend.requests.length);
+          byEvent.numbers.push(number);
+          byEvent.streams.push(stream);
+          byEvent.ids.push(id);
+          byEvent.types.push(type);
+          byEvent.versions.push(version);
+          byEvent.data.push(data);
+          byEvent.metadata.push(metadata);
+        });
+      }
+    });
+    return [
+      plainArray(byAppend.requests),
+      plainArray(byAppend.streams),
+      plainArray(byAppend.expected),
+      plainArray(byAppend.counts),
+      textArray([...streams.keys()]),
+      plainArray(byEvent.appends),
+      plainArray(byEvent.numbers),
+      textArray(byEvent.streams),
+      plainArray(byEvent.ids),
+      textArray(byEvent.types),
+      plainArray(byEvent.versions),
+      textArray(byEvent.data),
+      textArray(byEvent.metadata),
+      this.#lockTimeoutMs,
+      this.#channel,
+    ];
+  }
+}
+
+/** Whether an append failed because an event id is taken. */
+export function isDuplicate(error: unknown): boolean {
+  return codeOf(error) === UNIQUE_VIOLATION;
+}
+
+function expectedNumber(expected: ExpectedRevision): number {
+  if (typeof expected === 'number') return expected;
+  return expected === 'no-stream' ? -1 : expected === 'stream-exists' ? -2 : -3;
+}
+
+function outcomeOf(
+  request: AppendRequest,
+  positions: readonly (number | null)[],
+  firstRevisions: readonly number[],
+): Settled<AppendResult[]> {
+  if (positions.includes(null)) return { error: refusal(request, firstRevisions) };
+  const value = request.map(({ stream, events }, index) => ({
+    stream,
+    revision: (firstRevisions[index] ?? 0) + events.length - 1,
+    position: (positions[index] ?? 0) + events.length - 1,
+  }));
+  return { value };
+}
+
+/** Why a request was refused: the first of its appends whose condition does not hold says so. */
+function refusal(request: AppendRequest, revisions: readonly number[]): Error {
+  for (const [index, { stream, expected, events }] of request.entries()) {
+    const actual = revisions[index] ?? -1;
+    if (events.length === 0) continue;
+    if (actual < ARCHIVED_BELOW) return new StreamArchivedError(stream);
+    const conflict = conflictOf(stream, expected, actual);
+    if (conflict) return conflict;
+  }
+  return new Error('The append function refused an append whose conditions hold');
+}
+
+function earlierOutcome(
+  request: AppendRequest,
+  stored: ReadonlyMap<string, Stored>,
+): Settled<AppendResult[]> | undefined {
+  const filled = request.filter(({ events }) => events.length > 0);
+  const known = filled
+    .flatMap(({ stream, events }) => events.map(({ id }) => ({ id, stream })))
+    .find(({ id }) => stored.has(id));
+  if (!known) return undefined;
+  const results = filled.map((append) => earlierResult(append, stored));
+  if (results.includes(undefined)) return { error: new DuplicateEventError(known.id, known.stream) };
+  const byStream = new Map(results.flatMap((result) => (result ? [[result.stream, result] as const] : [])));
+  const value = request.flatMap(({ stream }) => byStream.get(stream) ?? []);
+  return { value };
+}
+
+function earlierResult(
+  { stream, events }: PreparedAppend,
+  stored: ReadonlyMap<string, Stored>,
+): AppendResult | undefined {
+  const first = stored.get(events[0]?.id ?? '');
+  if (!first) return undefined;
+  const revision = Number(first.revision);
+  const isSame = events.every(({ id }, index) => {
+    const one = stored.get(id);
+    return one?.stream === stream && Number(one.revision) === revision + index;
+  });
+  const last = events.length - 1;
+  return isSame ? { stream, revision: revision + last, position: Number(first.position) + last } : undefined;
+}

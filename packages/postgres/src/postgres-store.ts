@@ -1,0 +1,478 @@
+import {
+  checkPosition,
+  consoleLogger,
+  DEFAULT_MAX_EVENT_BYTES,
+  EventReader,
+  InvalidArgumentError,
+  prepareAppends,
+  readAllRange,
+  readStreamRange,
+  StoreBusyError,
+  StoreClosedError,
+  systemClock,
+  toJson,
+  TransactionScopes,
+  UnsupportedError,
+  type AppendAllOptions,
+  type AppendOptions,
+  type AppendResult,
+  type Clock,
+  type DocumentAccess,
+  type DocumentReader,
+  type EventStore,
+  type EventStoreSupports,
+  type ExpectedRevision,
+  type Failure,
+  type Generation,
+  type Lease,
+  type LockHolder,
+  type Logger,
+  type NewEvent,
+  type Partition,
+  type ReadAllOptions,
+  type ReadStreamOptions,
+  type Snapshot,
+  type StateStore,
+  type StateUnit,
+  type StreamAppend,
+} from '@refold/core';
+import postgres from 'postgres';
+import { Appender } from './appender.js';
+import { ChangeFeed } from './change-feed.js';
+import { tableName } from './collections.js';
+import { codeOf, query, translate, type Database } from './connection.js';
+import { committedDocuments, documentReader } from './documents.js';
+import { LogReads } from './log-reads.js';
+import { LogWrites } from './log-writes.js';
+import { checkMigrated, migrate } from './migrations.js';
+import { PostgresUnit } from './postgres-unit.js';
+import { Schema } from './schema.js';
+import { StateTables, type NewGeneration } from './state-tables.js';
+
+export interface PostgresStoreOptions {
+  /** The schema that holds everything of this store; any name. Default `refold`. */
+  readonly schema?: string;
+  /**
+   * `'run'` (default): missing migrations are run when the store opens. `'check'`: they are asked for by an
+   * OutdatedSchemaError, for roles that may not create tables; `migrationSql` prints them.
+   */
+  readonly migrate?: 'run' | 'check';
+  /**
+   * What the one connection that listens for changes is opened with, where that differs from the pool's: behind a pooler
+   * in transaction mode, the database's own address. `false`: changes are polled for. Default: as the pool.
+   */
+  readonly listen?: Database | false;
+  /** Whether appends tell listeners by NOTIFY. Default true. */
+  readonly notify?: boolean;
+  /** How often the head is looked at while someone waits for changes. Default 1,000 with `listen`, 100 without. */
+  readonly pollMs?: number;
+  /** How long an append waits for others' appends before it throws StoreBusyError. Default 10,000. */
+  readonly lockTimeoutMs?: number;
+  /** How long an append whose connection broke tries to learn its outcome. Default 30,000. */
+  readonly settleTimeoutMs?: number;
+  /**
+   * How long a transaction of the user's with an append in it may stay idle before the server ends it: all other appends
+   * wait for it. 0 for no bound. Default 30,000.
+   */
+  readonly idleTransactionMs?: number;
+  /** The largest event, data and metadata as JSON. Default 1 MiB. */
+  readonly maxEventBytes?: number;
+  readonly logger?: Logger;
+  /** Waits between attempts; the database tells the time of events and leases. */
+  readonly clock?: Clock;
+}
+
+/** A transaction in which an append can take part: a unit of the store, or a transaction of the `postgres` client. */
+export type PostgresTransaction = PostgresUnit | postgres.TransactionSql;
+
+/** Options of `appendAll`. */
+export interface PostgresAppendAllOptions extends Omit<AppendAllOptions<PostgresUnit>, 'transaction'> {
+  /** Append inside this transaction, together with whatever else it does. It holds up all other appends until it ends. */
+  readonly transaction?: PostgresTransaction;
+}
+
+/** Options of `append`. */
+export interface PostgresAppendOptions extends PostgresAppendAllOptions {
+  /** Default `'any'`. */
+  readonly expected?: ExpectedRevision;
+}
+
+/** Everything a store is made of. */
+interface Parts {
+  readonly sql: postgres.Sql;
+  /** Whether the store opened the pool, and closes it. */
+  readonly owned: boolean;
+  readonly schema: Schema;
+  readonly listen: Database | undefined;
+  readonly options: Required<Omit<PostgresStoreOptions, 'schema' | 'migrate' | 'listen'>>;
+}
+
+/**
+ * Log and state in one schema of a PostgreSQL database. Any number of callers, processes and machines may use it at
+ * once. Make it with `postgresStore`.
+ */
+export class PostgresStore implements EventStore<PostgresUnit>, StateStore<PostgresUnit> {
+  readonly supports: EventStoreSupports = { multiStreamAppend: true, inline: true, gaplessPositions: true };
+
+  readonly #parts: Parts;
+  readonly #sql: postgres.Sql;
+  readonly #schema: Schema;
+  readonly #writes: LogWrites;
+  readonly #reads: LogReads;
+  readonly #tables: StateTables;
+  readonly #changes: ChangeFeed;
+  readonly #appender: Appender;
+  readonly #scopes = new TransactionScopes();
+  /** What `close` waits for, beside appends. */
+  readonly #running = new Set<Promise<unknown>>();
+  #closed: Promise<void> | undefined;
+
+  /** @internal Use `postgresStore`, which checks the database. */
+  constructor(parts: Parts) {
+    const { sql, schema, listen, options } = parts;
+    this.#parts = parts;
+    this.#sql = sql;
+    this.#schema = schema;
+    this.#writes = new LogWrites(schema, options);
+    this.#reads = new LogReads(schema);
+    this.#tables = new StateTables(schema);
+    this.#changes = new ChangeFeed({
+      schema,
+      listen,
+      pollMs: options.pollMs,
+      head: () => this.#reads.head(sql),
+      logger: options.logger,
+    });
+    this.#appender = new Appender({
+      ...options,
+      sql,
+      writes: this.#writes,
+      runInline: (transaction, work) => this.#withUnit(transaction, work),
+      lockHolders: () => this.lockHolders(),
+      onCommit: (head) => this.#changes.advance(head),
+    });
+  }
+
+  async append(
+    stream: string,
+    events: readonly NewEvent[],
+    { expected, ...options }: AppendOptions<PostgresUnit> | PostgresAppendOptions = {},
+  ): Promise<AppendResult> {
+    const [result] = await this.appendAll([{ stream, events, expected }], options);
+    if (!result) throw new UnsupportedError('appending to no stream', 'name one');
+    return result;
+  }
+
+  async appendAll(
+    appends: readonly StreamAppend[],
+    { inline, transaction }: AppendAllOptions<PostgresUnit> | PostgresAppendAllOptions = {},
+  ): Promise<AppendResult[]> {
+    if (transaction) this.#check();
+    else this.#checkWrite('append');
+    const runner = transaction && transactionOf(transaction);
+    const prepared = prepareAppends(appends, this.#parts.options.maxEventBytes);
+    if (prepared.every(({ events }) => events.length === 0)) {
+      return Promise.all(
+        prepared.map(({ stream }) => this.#read(() => this.#writes.current(runner ?? this.#sql, stream))),
+      );
+    }
+    if (!runner) return this.#appender.submit({ appends: prepared, inline });
+    await this.#boundIdleness(runner);
+    return this.#appender.within(runner, { appends: prepared, inline });
+  }
+
+  readStream(stream: string, options?: ReadStreamOptions): EventReader {
+    const range = readStreamRange(stream, options);
+    this.#check();
+    return new EventReader(this.#reads.readStream(this.#sql, stream, range, () => this.#check()));
+  }
+
+  readAll(options?: ReadAllOptions): EventReader {
+    const range = readAllRange(options);
+    this.#check();
+    return new EventReader(this.#reads.readAll(this.#sql, range, () => this.#check()));
+  }
+
+  head(): Promise<number> {
+    return this.#read(() => this.#reads.head(this.#sql));
+  }
+
+  async changes(after: number, signal?: AbortSignal): Promise<number> {
+    checkPosition('after', after);
+    this.#check();
+    signal?.throwIfAborted();
+    return this.#changes.beyond(after, signal);
+  }
+
+  /** @throws StoreUnavailableError when the connection broke: then it is not known whether it was committed */
+  transaction<Result>(work: (unit: PostgresUnit) => Promise<Result>): Promise<Result> {
+    return this.#write('transaction', (transaction) => this.#withUnit(transaction, work));
+  }
+
+  generations(processor: string): Promise<readonly Generation[]> {
+    return this.#read(() => this.#tables.generations(this.#sql, processor));
+  }
+
+  createGeneration(processor: string, options: NewGeneration): Promise<Generation> {
+    return this.#write('createGeneration', (transaction) =>
+      this.#tables.createGeneration(transaction, processor, options),
+    );
+  }
+
+  dropGeneration(processor: string, generation: number): Promise<void> {
+    return this.#write('dropGeneration', (transaction) =>
+      this.#tables.dropGeneration(transaction, processor, generation),
+    );
+  }
+
+  partitions(processor?: string): Promise<readonly Partition[]> {
+    return this.#read(() => this.#tables.partitions(this.#sql, { processor }));
+  }
+
+  acquireLease(
+    partition: Pick<Partition, 'processor' | 'generation' | 'firstSlice'>,
+    options: { readonly holder: string; readonly ttlMs: number },
+  ): Promise<Lease | undefined> {
+    return this.#statement('acquireLease', () => this.#tables.acquireLease(this.#sql, partition, options));
+  }
+
+  renewLeases(leases: readonly Lease[], ttlMs: number): Promise<readonly boolean[]> {
+    return this.#statement('renewLeases', () => this.#tables.renewLeases(this.#sql, leases, ttlMs));
+  }
+
+  releaseLease(lease: Lease): Promise<void> {
+    return this.#statement('releaseLease', () => this.#tables.releaseLease(this.#sql, lease));
+  }
+
+  recordFailure(lease: Lease, failure: Failure | undefined): Promise<void> {
+    return this.#statement('recordFailure', () => this.#tables.recordFailure(this.#sql, lease, failure));
+  }
+
+  documents(collection: string): DocumentReader {
+    this.#check();
+    return documentReader(this.#sql, this.#schema.of(collection), () => this.#check());
+  }
+
+  documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'> {
+    this.#check();
+    const table = tableName(this.#schema, collection, generation);
+    return { getMany: (keys) => committedDocuments(this.#sql, table, keys, () => this.#check()) };
+  }
+
+  loadSnapshot(stream: string): Promise<Snapshot | undefined> {
+    return this.#read(() => this.#tables.loadSnapshot(this.#sql, stream));
+  }
+
+  async saveSnapshot({ state, ...snapshot }: Snapshot): Promise<void> {
+    const json = toJson(state, `snapshot of ${snapshot.stream}`);
+    await this.#statement('saveSnapshot', () => this.#tables.saveSnapshot(this.#sql, snapshot, json));
+  }
+
+  deleteSnapshot(stream: string): Promise<void> {
+    return this.#statement('deleteSnapshot', () => this.#tables.deleteSnapshot(this.#sql, stream));
+  }
+
+  /** Whose transactions hold up appends right now: in the order of their beginning, empty most of the time. */
+  lockHolders(): Promise<LockHolder[]> {
+    return this.#read(() =>
+      query<LockHolder>(
+        this.#sql,
+        `select a.pid, coalesce(a.application_name, '') as application, a.xact_start as since,
+           coalesce(a.state, '') as state, coalesce(a.query, '') as statement
+         from pg_locks l join pg_stat_activity a using (pid)
+         where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.classid = 1382377071
+           and l.database = (select oid from pg_database where datname = current_database())
+           and l.objid::bigint = ($1::regclass::oid::bigint - 2147483648) & 4294967295
+         order by a.xact_start`,
+        [this.#schema.of('events')],
+      ),
+    );
+  }
+
+  /**
+   * Waits for the writes that are under way, then closes the connections that the store has opened. Closing twice is no
+   * error.
+   */
+  async close(): Promise<void> {
+    this.#scopes.checkNotNested('close');
+    await (this.#closed ??= this.#close());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    await this.#appender.idle();
+    await Promise.allSettled(this.#running);
+    await this.#changes.close();
+    if (this.#parts.owned) await this.#sql.end({ timeout: 5 });
+  }
+
+  #check(): void {
+    if (this.#closed) throw new StoreClosedError();
+  }
+
+  #checkWrite(call: string): void {
+    this.#check();
+    this.#scopes.checkNotNested(call);
+  }
+
+  async #read<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#check();
+    try {
+      return await work();
+    } catch (error) {
+      throw translate(error, 'a read');
+    }
+  }
+
+  /** One statement that writes. */
+  async #statement<Result>(call: string, work: () => Promise<Result>): Promise<Result> {
+    this.#checkWrite(call);
+    return this.#tracked(call, work());
+  }
+
+  /** A transaction of its own. */
+  async #write<Result>(
+    call: string,
+    work: (transaction: postgres.TransactionSql) => Promise<Result>,
+  ): Promise<Result> {
+    this.#checkWrite(call);
+    // The driver's result type leaves out that a callback's plain result comes back as it is.
+    let result: { readonly value: Result } | undefined;
+    await this.#tracked(
+      call,
+      this.#sql.begin(async (transaction) => {
+        result = { value: await work(transaction) };
+      }),
+    );
+    if (!result) throw new Error(`The transaction of ${call} has ended without its callback`);
+    return result.value;
+  }
+
+  async #tracked<Result>(call: string, running: Promise<Result>): Promise<Result> {
+    this.#running.add(running);
+    try {
+      return await running;
+    } catch (error) {
+      throw codeOf(error) === '55P03'
+        ? new StoreBusyError(this.#parts.options.lockTimeoutMs, error)
+        : translate(error, call);
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  #withUnit<Result>(
+    transaction: postgres.TransactionSql,
+    work: (unit: PostgresUnit) => Promise<Result>,
+  ): Promise<Result> {
+    const context = { schema: this.#schema, tables: this.#tables, reads: this.#reads };
+    return this.#scopes.run((scope) => work(new PostgresUnit(transaction, context, scope)));
+  }
+
+  /** All other appends wait for the caller's transaction: one that nobody goes on with is ended by the server. */
+  async #boundIdleness(transaction: postgres.TransactionSql): Promise<void> {
+    const { idleTransactionMs } = this.#parts.options;
+    if (idleTransactionMs === 0) return;
+    await query(
+      transaction,
+      `select set_config('idle_in_transaction_session_timeout', $1::text, true) from pg_settings
+       where name = 'idle_in_transaction_session_timeout' and setting::int not between 1 and $1::int`,
+      [String(idleTransactionMs)],
+    );
+  }
+}
+
+/**
+ * Opens a store in a PostgreSQL database: by its address, by options of the `postgres` client (TLS among them), or on a pool
+ * of that client which the caller closes. Sets the schema up, or brings it up to date.
+ * @throws InvalidArgumentError, NewerSchemaError, OutdatedSchemaError, PrivilegeError, UnsuitableDatabaseError,
+ * StoreUnavailableError
+ */
+export async function postgresStore(
+  database: Database | postgres.Sql,
+  options: PostgresStoreOptions = {},
+): Promise<PostgresStore> {
+  const { schema = 'refold', migrate: mode = 'run', listen, ...rest } = options;
+  checkOptions(options);
+  const named = new Schema(schema);
+  const owned = typeof database !== 'function';
+  const sql = owned ? openPool(database) : database;
+  try {
+    await (mode === 'run' ? migrate(sql, named) : checkMigrated(sql, named));
+  } catch (error) {
+    if (owned) await sql.end({ timeout: 1 });
+    throw translate(error, 'opening the store');
+  }
+  return new PostgresStore({
+    sql,
+    owned,
+    schema: named,
+    listen: listen === false ? undefined : (listen ?? (owned ? database : likePool(sql))),
+    options: {
+      notify: true,
+      pollMs: listen === false ? 100 : 1000,
+      lockTimeoutMs: 10_000,
+      settleTimeoutMs: 30_000,
+      idleTransactionMs: 30_000,
+      maxEventBytes: DEFAULT_MAX_EVENT_BYTES,
+      logger: consoleLogger,
+      clock: systemClock,
+      ...withoutUndefined(rest),
+    },
+  });
+}
+
+/** The driver's transaction behind what an append was given. @throws InvalidArgumentError for a unit of another store */
+function transactionOf(transaction: StateUnit | postgres.TransactionSql): postgres.TransactionSql {
+  if (transaction instanceof PostgresUnit) return transaction.sql;
+  if (typeof transaction === 'function') return transaction;
+  throw new InvalidArgumentError(
+    'transaction',
+    transaction,
+    'must be a unit of this store, or a transaction of its client',
+  );
+}
+
+function openPool(database: Database): postgres.Sql {
+  const defaults = { onnotice: () => {}, connection: { application_name: 'refold' } };
+  return typeof database === 'string' ? postgres(database, defaults) : postgres({ ...defaults, ...database });
+}
+
+/** What a connection like those of a pool is opened with. */
+function likePool({ options }: postgres.Sql): Database {
+  const { host, port, path, database, user, pass, ssl, connection } = options;
+  return {
+    host: host.map((name, index) => `${name}:${port[index] ?? ''}`).join(','),
+    path: path || undefined,
+    database,
+    user,
+    // The driver's types say null, and mean the password that was given.
+    password: pass ?? undefined,
+    ssl,
+    connection,
+  };
+}
+
+function withoutUndefined<Options extends object>(options: Options): Options {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options;
+}
+
+function checkOptions(options: PostgresStoreOptions): void {
+  const { maxEventBytes = 1, migrate: mode = 'run' } = options;
+  for (const name of ['pollMs', 'lockTimeoutMs', 'settleTimeoutMs', 'idleTransactionMs'] as const) {
+    const value = options[name] ?? 1;
+    const least = name === 'pollMs' || name === 'lockTimeoutMs' ? 1 : 0;
+    if (!(value >= least && value <= 2_147_483_647)) {
+      throw new InvalidArgumentError(name, value, `must be from ${least} to 2,147,483,647`);
+    }
+  }
+  if (!Number.isSafeInteger(maxEventBytes) || maxEventBytes < 1) {
+    throw new InvalidArgumentError('maxEventBytes', maxEventBytes, 'must be a whole number from 1');
+  }
+  if (mode !== 'run' && mode !== 'check') {
+    throw new InvalidArgumentError('migrate', mode, "must be 'run' or 'check'");
+  }
+}
