@@ -8,6 +8,7 @@ import { generationFor, Processor, type ProcessorContext, type ProcessorOptions 
 import type { OnProgress } from './progress.js';
 import { failedEvent, HandlerError, type Projection } from './projection.js';
 
+/** How a worker holds and handles its projections. */
 export interface WorkerOptions {
   /** How long a lease lasts without renewal: a crashed worker's partitions are free after it. Default 10,000. */
   readonly leaseMs?: number;
@@ -19,6 +20,7 @@ export interface WorkerOptions {
   readonly name?: string;
 }
 
+/** How a run is ended from outside. */
 export interface RunOptions {
   /** Ends the run when it aborts: batches in hand are finished, leases given back. */
   readonly signal?: AbortSignal;

@@ -74,18 +74,22 @@ export interface LogUnit {
   readAll(options?: ReadAllOptions): EventReader;
 }
 
+/** What goes with an append, to however many streams. */
 export interface AppendAllOptions<Unit extends StateUnit = StateUnit> {
   /** Where the store's `supports.inline` says so. */
   readonly inline?: InlineHook<Unit>;
 }
 
+/** Under which condition events are added to one stream, and what goes with them. */
 export interface AppendOptions<Unit extends StateUnit = StateUnit> extends AppendAllOptions<Unit> {
   /** Default `'any'`. */
   readonly expected?: ExpectedRevision;
 }
 
+/** The order of a read: that of the log, or its reverse. */
 export type Direction = 'forward' | 'backward';
 
+/** Which part of a stream to read, and how. */
 export interface ReadStreamOptions {
   /** The lowest revision to read. Default 0. */
   readonly from?: number;
@@ -106,6 +110,7 @@ export interface EventFilter {
   readonly categories?: readonly string[];
 }
 
+/** Which part of the log to read, and how. */
 export interface ReadAllOptions {
   /** Read what lies behind this position (exclusive). Default 0, the beginning. */
   readonly after?: number;
