@@ -62,6 +62,7 @@ export interface EventsOptions<T extends EventType = EventType> extends Omit<Rea
   readonly categories?: readonly string[];
 }
 
+/** What a rebuild begins with and how it is watched and ended. */
 export interface RebuildOptions extends RunOptions {
   /** Build from the events behind this position. Default 0: the whole log. */
   readonly after?: number;

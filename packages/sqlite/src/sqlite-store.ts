@@ -47,6 +47,7 @@ import { StateTables } from './state-tables.js';
 import { Statements } from './statements.js';
 import { Writer } from './writer.js';
 
+/** What a SQLite store promises, waits for and takes. */
 export interface SqliteStoreOptions {
   /**
    * `'full'` (default): an append that has returned survives `kill -9` and power loss. `'normal'`: it survives

@@ -8,6 +8,7 @@ import {
 import { actOf, Subject, tried } from './acting.js';
 import type { AggregateChecks, ExpectedError, ThenState } from './aggregate-checks.js';
 
+/** What can be said of an aggregate under test beside its history. */
 export interface GivenOptions {
   /** The aggregate's id. Default `'1'`. */
   readonly id?: string;

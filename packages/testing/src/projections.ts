@@ -22,6 +22,7 @@ export interface GivenEvent {
   readonly recordedAt?: Date;
 }
 
+/** What a projection under test needs to know beside its history. */
 export interface ProjectOptions {
   /** Plain event types in the history that the projection does not handle. Classes need not be named. */
   readonly events?: readonly EventType[];

@@ -11,7 +11,10 @@ export interface AggregateInternals {
   revision(aggregate: Aggregate): number;
 }
 
-// Assigned once, by the static block of the class: only code inside it may touch its private fields.
+/**
+ * The repository's side of an aggregate. Assigned once, by the static block of the class: only code inside it may touch
+ * its private fields.
+ */
 let internals: AggregateInternals;
 
 /**
@@ -69,7 +72,6 @@ export function revisionOf(aggregate: Aggregate): number {
   return internals.revision(aggregate);
 }
 
-/** The repository's side of an aggregate. */
 export { internals as aggregateInternals };
 
 /** Marks a method as the one that changes the state for an event, as a standard or a legacy decorator. */

@@ -30,6 +30,7 @@ export interface RepositoryContext {
   readonly logger: Logger;
 }
 
+/** How a repository caches aggregates and how often it tries. */
 export interface RepositoryOptions {
   /** How many aggregates `update` keeps in memory, so that it reads only the tail of their streams. Default 1000; 0 keeps none. */
   readonly cacheSize?: number;
@@ -43,6 +44,7 @@ export interface LoadOptions {
   readonly time?: Date;
 }
 
+/** What goes with the events of one save. */
 export interface SaveOptions {
   /** Metadata for every event of this save; it wins over what `withMetadata` set. */
   readonly metadata?: EventMetadata;

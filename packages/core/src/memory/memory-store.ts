@@ -39,6 +39,7 @@ import { MemoryLog, toRecorded, type StagedAppends } from './memory-log.js';
 import { MemoryState } from './memory-state.js';
 import { MemoryUnit } from './memory-unit.js';
 
+/** What a memory store takes, and by which clock it writes. */
 export interface MemoryStoreOptions {
   /** The largest event, data and metadata as JSON. Default 1 MiB. */
   readonly maxEventBytes?: number;

@@ -16,6 +16,7 @@ import {
   type ProjectionOptions,
 } from './projection.js';
 
+/** What can be said of a custom projection beside its name. */
 export interface CustomProjectionOptions extends ProjectionOptions {
   /** Names of document collections that the handlers write. */
   readonly documents?: readonly string[];

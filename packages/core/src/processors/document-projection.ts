@@ -14,6 +14,7 @@ import {
   type ProjectionOptions,
 } from './projection.js';
 
+/** What can be said of a document projection beside its name. */
 export interface DocumentProjectionOptions<Doc> extends ProjectionOptions {
   /** A new document, before its first event. */
   readonly initial: (key: string) => Doc;

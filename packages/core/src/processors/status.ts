@@ -32,6 +32,7 @@ export interface ProcessorStatus {
   readonly building: { readonly version: number; readonly position: number } | undefined;
 }
 
+/** How long `waitFor` waits. */
 export interface WaitOptions {
   /** Default 30,000. */
   readonly timeoutMs?: number;

@@ -10,6 +10,7 @@ import type { OnProgress } from './progress.js';
 import { failedEvent, HandlerError, type Projection } from './projection.js';
 import { untilAvailable } from './transient.js';
 
+/** How a worker holds and handles its projections. */
 export interface WorkerOptions {
   /** How long a lease lasts without renewal: a crashed worker's partitions are free after it. Default 10,000. */
   readonly leaseMs?: number;
@@ -21,6 +22,7 @@ export interface WorkerOptions {
   readonly name?: string;
 }
 
+/** How a run is ended from outside. */
 export interface RunOptions {
   /** Ends the run when it aborts: batches in hand are finished, leases given back. */
   readonly signal?: AbortSignal;

@@ -74,6 +74,7 @@ export interface LogUnit {
   readAll(options?: ReadAllOptions): EventReader;
 }
 
+/** What goes with an append, to however many streams. */
 export interface AppendAllOptions<Unit extends StateUnit = StateUnit> {
   /**
    * Append inside this open transaction of the same store, together with whatever else it does: all of it is committed, or
@@ -85,13 +86,16 @@ export interface AppendAllOptions<Unit extends StateUnit = StateUnit> {
   readonly inline?: InlineHook<Unit>;
 }
 
+/** Under which condition events are added to one stream, and what goes with them. */
 export interface AppendOptions<Unit extends StateUnit = StateUnit> extends AppendAllOptions<Unit> {
   /** Default `'any'`. */
   readonly expected?: ExpectedRevision;
 }
 
+/** The order of a read: that of the log, or its reverse. */
 export type Direction = 'forward' | 'backward';
 
+/** Which part of a stream to read, and how. */
 export interface ReadStreamOptions {
   /** The lowest revision to read. Default 0. */
   readonly from?: number;
@@ -112,6 +116,7 @@ export interface EventFilter {
   readonly categories?: readonly string[];
 }
 
+/** Which part of the log to read, and how. */
 export interface ReadAllOptions {
   /** Read what lies behind this position (exclusive). Default 0, the beginning. */
   readonly after?: number;

@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 /** What became of one request of a group. */
 export type Settled<Outcome> = { readonly value: Outcome } | { readonly error: unknown };
 
+/** How large a group may become. */
 export interface GroupCommitOptions<Request> {
   /** How much a request counts towards `maxWeight`; an append counts its events. Default 1. */
   readonly weight?: (request: Request) => number;
