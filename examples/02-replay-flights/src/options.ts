@@ -8,7 +8,7 @@ const DEFAULT_FLIGHTS = 400_000;
 /** What `--help` prints. */
 export const HELP = `Replays recorded flights through aggregates, a log and read models, and checks every answer.
 
-  --flights N   land the first N of the 3,000,000 flights (default ${DEFAULT_FLIGHTS.toLocaleString('en')})
+  --flights N   land the first N of the ${ALL_FLIGHTS.toLocaleString('en')} flights (default ${DEFAULT_FLIGHTS.toLocaleString('en')})
   --all         land all of them
   --db FILE     write the database to this new file and keep it (default: a temporary one, removed at the end)
   --help        print this
@@ -59,7 +59,9 @@ function parse(args: readonly string[]): Values {
 function numberOfFlights(text = String(DEFAULT_FLIGHTS)): number {
   const flights = /^\d+$/.test(text) ? Number(text) : 0;
   if (flights >= 1 && flights <= ALL_FLIGHTS) return flights;
-  throw new BadArgument(`--flights must be a whole number from 1 to ${ALL_FLIGHTS}, got "${text}"`);
+  throw new BadArgument(
+    `--flights must be a whole number from 1 to ${ALL_FLIGHTS.toLocaleString('en')}, got "${text}"`,
+  );
 }
 
 /** The example counts what it lands, so it starts with an empty log. */

@@ -32,7 +32,8 @@ export async function withProgress<Result>(
     const now = performance.now();
     if (out.isTTY && now - drawn >= REDRAW_MS) {
       drawn = now;
-      out.write(`\r\u001b[K${line(title, things, step, now - began)}`);
+      // A line that wraps could not be drawn over.
+      out.write(`\r\u001b[K${line(title, things, step, now - began).slice(0, out.columns - 1)}`);
     } else if (!out.isTTY && step.fraction < 1 && step.fraction >= told + PLAIN_STEP) {
       told = Math.floor(step.fraction / PLAIN_STEP) * PLAIN_STEP;
       out.write(`${line(title, things, step, now - began)}\n`);
@@ -50,5 +51,5 @@ function line(title: string, things: string, { done, fraction }: Step, ms: numbe
   const seconds = `${(ms / 1000).toFixed(1)} s`.padStart(7);
   const rate = Math.round(done / Math.max(ms / 1000, 0.001)).toLocaleString('en');
   const count = done.toLocaleString('en');
-  return `${title.padEnd(36)} ${bar} ${percent} ${seconds}  ${count} ${things}, ${rate}/s`;
+  return `${title.padEnd(38)} ${bar} ${percent} ${seconds}  ${count} ${things}, ${rate}/s`;
 }

@@ -11,7 +11,7 @@ import { Route } from './route.js';
 import { airportStatistics, punctuality } from './statistics.js';
 
 /** Differences that are printed; a broken rule makes thousands. */
-const SHOWN = 20;
+const SHOWN = 25;
 
 type Print = (line: string) => void;
 
@@ -55,8 +55,9 @@ async function land(application: Application<SqliteUnit>, count: number, print: 
     landFlights(application, flights, (done) => onStep({ done, fraction: done / count })),
   );
   const events = (await application.head()).toLocaleString('en');
-  print(`The log holds ${events} events. ${landed.refusals.length} reports were refused, e.g.`);
+  print(`The log holds ${events} events. Reports refused: ${landed.refusals.length}`);
   for (const refusal of landed.refusals.slice(0, 2)) print(`  ${refusal}`);
+  if (landed.refusals.length > 2) print('  …');
   return landed;
 }
 
@@ -117,6 +118,6 @@ function verdict(expected: Expected, actual: Actual, print: Print): boolean {
     return true;
   }
   for (const difference of wrong.slice(0, SHOWN)) print(difference);
-  print(`${wrong.length} differences from the raw file.`);
+  print(`Differences from the raw file: ${wrong.length.toLocaleString('en')}`);
   return false;
 }
