@@ -32,7 +32,9 @@ function databaseFile({ db }: Options): string {
   }
   const folder = mkdtempSync(join(tmpdir(), 'refold-flights-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+  // A signal ends a process without its exit handlers, unless somebody listens.
+  process.once('SIGINT', () => process.exit(130));
+  process.once('SIGTERM', () => process.exit(143));
   const file = join(folder, 'flights.db');
   print(`Database: ${file}, removed at the end (keep one with --db FILE)\n`);
   return file;

@@ -3,7 +3,7 @@ import { sqliteStore, type SqliteUnit } from '@refold/sqlite';
 import { inWords } from './answers.js';
 import { differences, type Facts } from './comparison.js';
 import { readFlights } from './flights.js';
-import { landFlights, type Landed } from './landing.js';
+import { landFlights, type Landed, type LandedDay } from './landing.js';
 import { withProgress, type Step } from './progress-bar.js';
 import { computeFromRawFile, type Expected } from './raw-file.js';
 import { airportFacts, askReadModels, punctualityFacts } from './read-models.js';
@@ -85,7 +85,7 @@ function stepsOf(onStep: (step: Step) => void): OnProgress {
 }
 
 /** A day with about as many days before it as behind it. */
-function middleOf({ days }: Landed): Landed['days'][number] {
+function middleOf({ days }: Landed): LandedDay {
   const middle = days[Math.floor(days.length / 2)];
   if (!middle) throw new Error('No day has landed');
   return middle;
