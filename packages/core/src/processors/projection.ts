@@ -69,9 +69,9 @@ export type CustomHandler<Data, Unit extends StateUnit> = (
 export interface ProjectionContext<Unit extends StateUnit = StateUnit> {
   readonly unit: Unit;
   /** The documents of one of the projection's collections. */
-  documents(collection: string): DocumentAccess;
+  readonly documents: (collection: string) => DocumentAccess;
   /** The name of one of the projection's tables, quoted for SQL. */
-  table(name: string): string;
+  readonly table: (name: string) => string;
 }
 
 /** @internal Checks a name that becomes a table or a checkpoint. */
