@@ -92,7 +92,9 @@ export class SqliteUnit implements StateUnit, LogUnit {
   }
 }
 
-const TRANSACTION_CONTROL = /^\s*(begin|commit|end|rollback|savepoint|release|attach|detach|vacuum)\b/i;
+/** Behind whatever SQLite skips before a statement: space, semicolons and comments. */
+const TRANSACTION_CONTROL =
+  /^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[^]*?\*\/)*(begin|commit|end|rollback|savepoint|release|attach|detach|vacuum)\b/i;
 
 /** Documents of one table, through one connection. */
 export function documentAccess(statements: Statements, table: string, check: () => void): DocumentAccess {

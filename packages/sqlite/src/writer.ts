@@ -2,10 +2,12 @@ import type Database from 'better-sqlite3';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Mutex, NestedTransactionError, StoreClosedError, TransactionEndedError } from '@refold/core';
 import { retryWhileBusy, translate } from './database.js';
+import { TransactionUndoneError } from './errors.js';
 
-/** Whether a transaction's callback still runs; calls that come from inside it see the one it is. */
+/** A transaction's callback: whether it still runs, and whether SQLite still keeps the transaction for it. */
 export interface TransactionScope {
   open: boolean;
+  readonly kept: () => boolean;
 }
 
 /**
@@ -36,13 +38,10 @@ export class Writer {
     if (this.#closed) return Promise.reject(new StoreClosedError());
     return this.#mutex.run(async () => {
       if (!this.#database.open) throw new StoreClosedError();
-      await retryWhileBusy(() => this.#database.exec('begin immediate'), this.#lockTimeoutMs).catch(
-        (error: unknown) => {
-          throw translate(error, this.#file);
-        },
-      );
       try {
+        await retryWhileBusy(() => this.#database.exec('begin immediate'), this.#lockTimeoutMs);
         const result = await work();
+        this.checkKept();
         this.#database.exec('commit');
         return result;
       } catch (error) {
@@ -52,9 +51,17 @@ export class Writer {
     });
   }
 
+  /**
+   * Without a transaction, what is written next would be committed by itself.
+   * @throws TransactionUndoneError, with the error that was seen last, if SQLite has undone the transaction
+   */
+  checkKept(cause?: unknown): void {
+    if (!this.#database.inTransaction) throw new TransactionUndoneError(cause);
+  }
+
   /** Runs a user's callback with a scope that knows when it has ended. */
   async scoped<Result>(work: (scope: TransactionScope) => Promise<Result>): Promise<Result> {
-    const scope = { open: true };
+    const scope = { open: true, kept: () => this.#database.inTransaction };
     try {
       return await this.#scopes.run(scope, () => work(scope));
     } finally {
@@ -69,7 +76,8 @@ export class Writer {
   }
 }
 
-/** @throws TransactionEndedError */
+/** @throws TransactionEndedError, TransactionUndoneError */
 export function checkOpen(scope: TransactionScope): void {
   if (!scope.open) throw new TransactionEndedError();
+  if (!scope.kept()) throw new TransactionUndoneError();
 }
