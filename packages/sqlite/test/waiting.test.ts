@@ -3,7 +3,7 @@ import { sqliteStore } from '@refold/sqlite';
 import { assert } from 'chai';
 import type Database from 'better-sqlite3';
 import { describe, it } from 'mocha';
-import { failure, gate, logIds, newEvent, newEvents, streamIds, turns } from './expectations.js';
+import { failure, gate, logIds, newEvent, newEvents, streamIds, thrownBy, turns } from './expectations.js';
 import { useFiles } from './files.js';
 
 describe("waiting for another connection's write lock", () => {
@@ -117,6 +117,34 @@ describe("waiting for another connection's write lock", () => {
     ended.open();
     await writing;
     assert.equal(await store.documents('totals').count(), 1);
+  });
+});
+
+describe('waiting for changes', () => {
+  const files = useFiles();
+
+  it('ends as soon as another program has appended', async () => {
+    const file = files.fresh();
+    const store = await files.open(file);
+    const waiting = store.changes(0);
+    const { id } = newEvent();
+    files
+      .connect(file)
+      .prepare(
+        `insert into refold_events (position, stream, revision, id, type, version, recorded_at, data)
+         values (1, 'order-1', 0, ?, 'Happened', 1, 0, '{}')`,
+      )
+      .run(id);
+    assert.equal(await waiting, 1);
+    assert.deepEqual(await logIds(store), [id]);
+  });
+
+  it('ends with the error when the log cannot be looked at any more', async () => {
+    const file = files.fresh();
+    const store = await files.open(file);
+    const waiting = Promise.all([0, 5].map((after) => thrownBy(() => store.changes(after))));
+    files.connect(file).exec('drop table refold_events');
+    for (const error of await waiting) assert.match(String(error), /no such table: refold_events/);
   });
 });
 
