@@ -64,4 +64,16 @@ describe('ChangeSignal', () => {
     assert.instanceOf(await signal.beyond(0).catch((error: unknown) => error), StoreClosedError);
     assert.equal(signal.waiting, 0);
   });
+
+  it('rejects everyone who waits with the error that a look at the log met, and serves whoever comes later', async () => {
+    const signal = new ChangeSignal();
+    const damaged = new Error('damaged');
+    const waiting = signal.beyond(0).catch((error: unknown) => error);
+    signal.fail(damaged);
+    assert.equal(await waiting, damaged);
+    assert.equal(signal.waiting, 0);
+    const later = signal.beyond(0);
+    signal.advance(1);
+    assert.equal(await later, 1);
+  });
 });

@@ -16,6 +16,16 @@ create table refold_events (
 create unique index refold_events_stream on refold_events (stream, revision);
 create unique index refold_events_id on refold_events (id);
 
+-- "insert or replace" deletes what is in its way without firing the trigger on delete.
+create trigger refold_events_no_replace before insert on refold_events
+when exists (
+  select 1 from refold_events
+  where position = new.position or id = new.id or (stream = new.stream and revision = new.revision)
+)
+begin
+  select raise(abort, 'events are facts: they cannot be replaced');
+end;
+
 create trigger refold_events_no_update before update on refold_events
 begin
   select raise(abort, 'events are facts: they cannot be updated');

@@ -40,7 +40,12 @@ export class ChangeFeed {
     if (this.#timer !== undefined || this.#signal.waiting === 0) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#look();
+      try {
+        this.#look();
+      } catch (error) {
+        // Nobody calls a timer: thrown on, it would end the process instead of reaching those who wait.
+        this.#signal.fail(error);
+      }
       this.#poll();
     }, POLL_MS);
   }

@@ -34,10 +34,11 @@ export function showGeneration(
   generation: number,
 ): void {
   for (const name of collections) {
+    // SQL ignores the case of names. A view that is not of our making is no less the user's than a table.
     const other = database
-      .prepare("select type from sqlite_schema where name = ? and type <> 'view'")
+      .prepare("select type from sqlite_schema where lower(name) = ? and (type <> 'view' or sql not glob ?)")
       .pluck()
-      .get(name) as string | undefined;
+      .get(name, `CREATE VIEW ${name} as select * from ${name}__[0-9]*`) as string | undefined;
     if (other !== undefined) {
       throw new DefinitionError(`Read model "${name}"`, `the file has a ${other} of that name already`);
     }

@@ -27,7 +27,7 @@ export async function openWriter(
 ): Promise<Database.Database> {
   const database = open(file, { timeout: 0 });
   try {
-    await retryWhileBusy(() => checkOwner(database, file), lockTimeoutMs);
+    await retryWhileBusy(() => checkFile(database, file), lockTimeoutMs);
     await retryWhileBusy(() => database.pragma('journal_mode = wal'), lockTimeoutMs);
     database.pragma(`synchronous = ${durability}`);
     // Without it macOS acknowledges a sync that a power loss can undo.
@@ -100,11 +100,18 @@ function open(file: string, options: Database.Options): Database.Database {
   }
 }
 
-function checkOwner(database: Database.Database, file: string): void {
-  const owner = database.pragma('application_id', { simple: true });
-  if (owner === APPLICATION_ID) return;
-  const tables = database.prepare('select count(*) from sqlite_schema').pluck().get();
-  if (owner !== 0 || tables !== 0) throw new ForeignDatabaseError(file);
+/** Looks before anything is written. One statement, because another process may be creating the schema meanwhile. */
+function checkFile(database: Database.Database, file: string): void {
+  const sql = `select application_id as owner, user_version as version, (select count(*) from sqlite_schema) as entries
+    from pragma_application_id, pragma_user_version`;
+  const { owner, version, entries } = database.prepare(sql).get() as Record<string, number>;
+  if (owner === APPLICATION_ID) checkVersion(file, version ?? 0);
+  else if (owner !== 0 || version !== 0 || entries !== 0) throw new ForeignDatabaseError(file);
+}
+
+function checkVersion(file: string, version: number): void {
+  const newest = migrations().at(-1)?.version ?? 0;
+  if (version > newest) throw new NewerDatabaseError(file, version, newest);
 }
 
 /** Runs what is missing under the write lock, so that two processes that start together run it once. */
@@ -114,13 +121,12 @@ function migrate(database: Database.Database, file: string): void {
   database.exec('begin immediate');
   try {
     const current = Number(database.pragma('user_version', { simple: true }));
-    if (current > newest) throw new NewerDatabaseError(file, current, newest);
+    checkVersion(file, current);
     for (const { version, sql } of all) if (version > current) database.exec(sql);
-    if (current < newest) {
-      database.pragma(`application_id = ${APPLICATION_ID}`);
-      database.pragma(`user_version = ${newest}`);
-    }
-    database.exec('commit');
+    database.pragma(`application_id = ${APPLICATION_ID}`);
+    // Also where nothing changes, because here a file that cannot be written is noticed: SQLite lets it be locked.
+    database.pragma(`user_version = ${newest}`);
+    database.exec(current < newest ? 'commit' : 'rollback');
   } catch (error) {
     if (database.inTransaction) database.exec('rollback');
     throw error;

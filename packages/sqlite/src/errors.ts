@@ -76,3 +76,18 @@ export class DiskFullError extends RefoldError {
     super(`The disk of ${file} is full: nothing of this transaction was written`, { cause });
   }
 }
+
+/**
+ * SQLite has undone the whole transaction in its midst, as SQL that says so makes it ("insert or rollback", "raise
+ * (rollback, …)"); nothing of it was written.
+ */
+export class TransactionUndoneError extends RefoldError {
+  readonly code = 'SQLITE_TRANSACTION_UNDONE';
+
+  constructor(cause?: unknown) {
+    super(
+      `SQLite has undone the transaction, so nothing of it was written${cause instanceof Error ? `: ${cause.message}` : ''}`,
+      { cause },
+    );
+  }
+}

@@ -5,6 +5,7 @@ export {
   ForeignDatabaseError,
   NewerDatabaseError,
   ReadonlyDatabaseError,
+  TransactionUndoneError,
 } from './errors.js';
 export { sqliteStore, SqliteStore, type SqliteStoreOptions } from './sqlite-store.js';
 export { sqlProjection } from './sql-projection.js';

@@ -38,7 +38,10 @@ export class LogWrites {
   /** The end of the log, read when a group begins; times never go backward, whatever the clock does. */
   tip(): Tip {
     const last = this.#statements
-      .objects('select position, recorded_at as recordedAt from refold_events order by position desc limit 1')
+      .objects(
+        `select position, recorded_at as recordedAt from refold_events
+         where position = (select max(position) from refold_events)`,
+      )
       .get() as Tip | undefined;
     const now = Math.floor(this.#clock.now());
     return { position: last?.position ?? 0, recordedAt: Math.max(now, last?.recordedAt ?? 0) };

@@ -2,7 +2,6 @@ import {
   checkPosition,
   DEFAULT_MAX_EVENT_BYTES,
   EventReader,
-  GroupCommit,
   InvalidArgumentError,
   prepareAppends,
   readAllRange,
@@ -10,7 +9,6 @@ import {
   StoreClosedError,
   systemClock,
   toJson,
-  TransactionScopes,
   UnsupportedError,
   type AppendAllOptions,
   type AppendOptions,
@@ -23,14 +21,12 @@ import {
   type EventStoreSupports,
   type Failure,
   type Generation,
-  type InlineHook,
   type Lease,
   type NewEvent,
   type Partition,
   type PreparedAppend,
   type ReadAllOptions,
   type ReadStreamOptions,
-  type Settled,
   type Snapshot,
   type StateStore,
   type StreamAppend,
@@ -40,8 +36,9 @@ import { ChangeFeed } from './change-feed.js';
 import { tableName } from './collections.js';
 import { openReader, openWriter, type Durability } from './database.js';
 import { documentReader } from './document-reader.js';
+import { LogAppends } from './log-appends.js';
 import { LogReads } from './log-reads.js';
-import { LogWrites, type Tip } from './log-writes.js';
+import { LogWrites } from './log-writes.js';
 import { documentAccess, SqliteUnit } from './sqlite-unit.js';
 import { StateTables } from './state-tables.js';
 import { Statements } from './statements.js';
@@ -61,11 +58,6 @@ export interface SqliteStoreOptions {
   readonly clock?: Clock;
 }
 
-interface AppendRequest {
-  readonly appends: readonly PreparedAppend[];
-  readonly inline: InlineHook<SqliteUnit> | undefined;
-}
-
 /**
  * Log and state in one SQLite file. Any number of callers and of processes may use the file at once. Make it with
  * `sqliteStore(file)`.
@@ -83,11 +75,10 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
   readonly #writeReads: LogReads;
   readonly #tables: StateTables;
   readonly #changes: ChangeFeed;
-  readonly #groups: GroupCommit<AppendRequest, AppendResult[]>;
-  readonly #scopes = new TransactionScopes();
+  readonly #appends: LogAppends;
   readonly #clock: Clock;
   readonly #maxEventBytes: number;
-  #closed = false;
+  #closing: Promise<void> | undefined;
 
   /** @internal Use `sqliteStore`, which opens and checks the file. */
   constructor(
@@ -99,17 +90,20 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     this.#clock = options.clock;
     this.#maxEventBytes = options.maxEventBytes;
     this.#reader = reader;
-    this.#readStatements = new Statements(reader);
+    this.#readStatements = new Statements(reader, file);
     this.#reads = new LogReads(this.#readStatements);
     this.#readTables = new StateTables(reader, this.#readStatements);
     this.#writer = new Writer(writer, file, options.lockTimeoutMs);
-    this.#writeStatements = new Statements(writer);
+    this.#writeStatements = new Statements(writer, file);
     this.#writes = new LogWrites(writer, this.#writeStatements, options.clock);
     this.#writeReads = new LogReads(this.#writeStatements);
     this.#tables = new StateTables(writer, this.#writeStatements);
     this.#changes = new ChangeFeed(this.#readStatements, () => this.#reads.head());
-    this.#groups = new GroupCommit((requests) => this.#commit(requests), {
-      weight: ({ appends }) => appends.reduce((sum, { events }) => sum + events.length, 1),
+    this.#appends = new LogAppends({
+      writer: this.#writer,
+      writes: this.#writes,
+      withUnit: (work) => this.#withUnit(work),
+      onCommit: (head) => this.#changes.advance(head),
     });
   }
 
@@ -130,7 +124,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     this.#checkWrite('append');
     const prepared = prepareAppends(appends, this.#maxEventBytes);
     if (prepared.every(({ events }) => events.length === 0)) return this.#nothing(prepared);
-    return this.#groups.submit({ appends: prepared, inline });
+    return this.#appends.submit({ appends: prepared, inline });
   }
 
   readStream(stream: string, options?: ReadStreamOptions): EventReader {
@@ -220,11 +214,16 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
   documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'> {
     this.#check();
     const table = tableName(collection, generation);
-    const exists = this.#readStatements
-      .values("select 1 from sqlite_schema where type = 'table' and name = ?")
-      .get(table);
-    if (exists === undefined) return { getMany: () => Promise.resolve(new Map()) };
-    return documentAccess(this.#readStatements, table, () => this.#check());
+    const documents = documentAccess(this.#readStatements, table, () => this.#check());
+    return {
+      getMany: async (keys) => {
+        this.#check();
+        const exists = this.#readStatements.values(
+          "select 1 from sqlite_schema where type = 'table' and name = ?",
+        );
+        return exists.get(table) === undefined ? new Map<string, unknown>() : documents.getMany(keys);
+      },
+    };
   }
 
   async loadSnapshot(stream: string): Promise<Snapshot | undefined> {
@@ -241,27 +240,34 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     await this.#write('deleteSnapshot', () => this.#tables.deleteSnapshot(stream));
   }
 
-  /** Waits for the writes that are under way, then closes the file. Closing twice is no error. */
+  /**
+   * Waits for the writes that are under way, then closes the file. Closing twice is no error.
+   * @throws NestedTransactionError inside a transaction of this store
+   */
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#changes.close();
-    await this.#groups.idle();
-    await this.#writer.close();
-    this.#reader.close();
+    this.#writer.checkNotNested('close');
+    await (this.#closing ??= this.#close());
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
+  async #close(): Promise<void> {
+    this.#changes.close();
+    await this.#appends.idle();
+    // Before the writer: the last connection to go folds the write-ahead log into the file, which a reader cannot.
+    this.#reader.close();
+    await this.#writer.close();
+  }
+
   #check(): void {
-    if (this.#closed) throw new StoreClosedError();
+    if (this.#closing) throw new StoreClosedError();
   }
 
   #checkWrite(call: string): void {
     this.#check();
-    this.#scopes.checkNotNested(call);
+    this.#writer.checkNotNested(call);
   }
 
   async #write<Result>(call: string, work: () => Result): Promise<Result> {
@@ -280,75 +286,8 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     return Number(this.#readStatements.values(sql).get(stream));
   }
 
-  async #commit(requests: readonly AppendRequest[]): Promise<readonly Settled<AppendResult[]>[]> {
-    const { outcomes, head } = await this.#writer.transaction(async () => {
-      const tip = this.#writes.tip();
-      const outcomes: Settled<AppendResult[]>[] = [];
-      for (const request of requests) {
-        const outcome = this.#attempt(request, tip);
-        outcomes.push(outcome instanceof Promise ? await outcome : outcome);
-      }
-      return { outcomes, head: tip.position };
-    });
-    this.#changes.advance(head);
-    return outcomes;
-  }
-
-  /** Writes one request; what fails is undone for this request alone. Synchronous unless there is an inline hook. */
-  #attempt(request: AppendRequest, tip: Tip): Settled<AppendResult[]> | Promise<Settled<AppendResult[]>> {
-    const { appends, inline } = request;
-    const before = tip.position;
-    // One insert that fails leaves nothing behind; anything more needs a savepoint.
-    const guarded = inline !== undefined || appends.length > 1 || (appends[0]?.events.length ?? 0) > 1;
-    if (guarded) this.#writes.savepoint();
-    const undo = (error: unknown): Settled<AppendResult[]> => {
-      if (guarded) this.#writes.rollback();
-      tip.position = before;
-      return { error };
-    };
-    try {
-      const results = appends.map((append) =>
-        append.events.length > 0 ? this.#writes.write(append, tip) : this.#writes.current(append.stream),
-      );
-      if (inline) {
-        return this.#runInline(request, results, tip, inline).then(() => this.#keep(results), undo);
-      }
-      return guarded ? this.#keep(results) : { value: results };
-    } catch (error) {
-      return this.#settle(appends, undo(error));
-    }
-  }
-
-  #keep(results: AppendResult[]): Settled<AppendResult[]> {
-    this.#writes.release();
-    return { value: results };
-  }
-
-  /** A failed append may be the repeat of one that succeeded: then its outcome is that one's. */
-  #settle(appends: readonly PreparedAppend[], failed: Settled<AppendResult[]>): Settled<AppendResult[]> {
-    try {
-      const earlier = this.#writes.earlierResults(appends);
-      return earlier ? { value: earlier } : failed;
-    } catch (error) {
-      return { error };
-    }
-  }
-
-  async #runInline(
-    { appends }: AppendRequest,
-    results: readonly AppendResult[],
-    tip: Tip,
-    inline: InlineHook<SqliteUnit>,
-  ): Promise<void> {
-    const events = appends.flatMap((append, index) => {
-      const result = results[index];
-      return result ? this.#writes.written(append, result, tip) : [];
-    });
-    await this.#withUnit((unit) => inline(events, unit));
-  }
-
   #withUnit<Result>(work: (unit: SqliteUnit) => Promise<Result>): Promise<Result> {
-    return this.#scopes.run((scope) =>
+    return this.#writer.scoped((scope) =>
       work(new SqliteUnit(this.#writeStatements, this.#tables, this.#writeReads, scope)),
     );
   }
@@ -364,12 +303,18 @@ export async function sqliteStore(file: string, options: SqliteStoreOptions = {}
   const { maxEventBytes = DEFAULT_MAX_EVENT_BYTES } = options;
   checkOptions(file, durability, lockTimeoutMs, maxEventBytes);
   const writer = await openWriter(file, durability, lockTimeoutMs);
-  const reader = openReader(file);
-  return new SqliteStore(file, { writer, reader }, { lockTimeoutMs, maxEventBytes, clock });
+  try {
+    const reader = openReader(file);
+    return new SqliteStore(file, { writer, reader }, { lockTimeoutMs, maxEventBytes, clock });
+  } catch (error) {
+    writer.close();
+    throw error;
+  }
 }
 
 function checkOptions(file: string, durability: string, lockTimeoutMs: number, maxEventBytes: number): void {
-  if (typeof file !== 'string' || file === '' || file === ':memory:' || file.startsWith('file:')) {
+  // SQLite trims a name, and ends it at a NUL.
+  if (typeof file !== 'string' || /^\s*($|:memory:\s*$|file:)|\0/.test(file)) {
     throw new InvalidArgumentError(
       'file',
       file,

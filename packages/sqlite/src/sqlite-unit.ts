@@ -1,5 +1,4 @@
 import {
-  checkOpen,
   InvalidArgumentError,
   LeaseLostError,
   readAllRange,
@@ -11,12 +10,12 @@ import {
   type LogUnit,
   type ReadAllOptions,
   type StateUnit,
-  type TransactionScope,
 } from '@refold/core';
 import { tableName } from './collections.js';
 import type { LogReads } from './log-reads.js';
 import type { StateTables } from './state-tables.js';
 import type { Statements, SqlValue } from './statements.js';
+import { checkOpen, type TransactionScope } from './writer.js';
 
 /** What a statement changed. */
 export interface RunResult {
@@ -93,7 +92,9 @@ export class SqliteUnit implements StateUnit, LogUnit {
   }
 }
 
-const TRANSACTION_CONTROL = /^\s*(begin|commit|end|rollback|savepoint|release|attach|detach|vacuum)\b/i;
+/** Behind whatever SQLite skips before a statement: space, semicolons and comments. */
+const TRANSACTION_CONTROL =
+  /^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[^]*?\*\/)*(begin|commit|end|rollback|savepoint|release|attach|detach|vacuum)\b/i;
 
 /** Documents of one table, through one connection. */
 export function documentAccess(statements: Statements, table: string, check: () => void): DocumentAccess {

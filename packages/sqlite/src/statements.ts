@@ -1,17 +1,53 @@
 import type Database from 'better-sqlite3';
+import { translate } from './database.js';
 
 /** A value that SQL takes or gives. */
 export type SqlValue = string | number | bigint | null | Uint8Array;
 
-type Statement = Database.Statement<unknown[]>;
+/** A prepared statement whose errors say what a user can do about them. */
+export class Statement {
+  readonly #statement: Database.Statement<unknown[]>;
+  readonly #file: string;
+
+  constructor(statement: Database.Statement<unknown[]>, file: string) {
+    this.#statement = statement;
+    this.#file = file;
+  }
+
+  run(...values: unknown[]): Database.RunResult {
+    try {
+      return this.#statement.run(...values);
+    } catch (error) {
+      throw translate(error, this.#file);
+    }
+  }
+
+  get(...values: unknown[]): unknown {
+    try {
+      return this.#statement.get(...values);
+    } catch (error) {
+      throw translate(error, this.#file);
+    }
+  }
+
+  all(...values: unknown[]): unknown[] {
+    try {
+      return this.#statement.all(...values);
+    } catch (error) {
+      throw translate(error, this.#file);
+    }
+  }
+}
 
 /** Prepared statements of one connection by their SQL, the least recently prepared going first when there are many. */
 export class Statements {
   readonly #database: Database.Database;
+  readonly #file: string;
   readonly #prepared = new Map<string, Statement>();
 
-  constructor(database: Database.Database) {
+  constructor(database: Database.Database, file: string) {
     this.#database = database;
+    this.#file = file;
   }
 
   /** Rows as objects. */
@@ -34,10 +70,10 @@ export class Statements {
     return this.#get(sql, () => this.#database.prepare(sql));
   }
 
-  #get(key: string, prepare: () => Statement): Statement {
+  #get(key: string, prepare: () => Database.Statement<unknown[]>): Statement {
     let statement = this.#prepared.get(key);
     if (!statement) {
-      statement = prepare();
+      statement = new Statement(this.#prepare(prepare), this.#file);
       this.#prepared.set(key, statement);
       if (this.#prepared.size > 500) {
         for (const oldest of this.#prepared.keys()) {
@@ -47,5 +83,13 @@ export class Statements {
       }
     }
     return statement;
+  }
+
+  #prepare(prepare: () => Database.Statement<unknown[]>): Database.Statement<unknown[]> {
+    try {
+      return prepare();
+    } catch (error) {
+      throw translate(error, this.#file);
+    }
   }
 }

@@ -51,10 +51,15 @@ export class ChangeSignal {
     });
   }
 
+  /** Rejects everyone who waits now: the log cannot be looked at. */
+  fail(error: unknown): void {
+    for (const waiter of this.#waiters) waiter.reject(error);
+    this.#waiters.clear();
+  }
+
   /** Rejects everyone who waits, now and from now on. */
   close(): void {
     this.#closed = true;
-    for (const waiter of this.#waiters) waiter.reject(new StoreClosedError());
-    this.#waiters.clear();
+    this.fail(new StoreClosedError());
   }
 }

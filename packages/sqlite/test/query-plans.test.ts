@@ -1,0 +1,100 @@
+import { assert } from 'chai';
+import Database from 'better-sqlite3';
+import { after, before, describe, it } from 'mocha';
+import type { SqliteStore } from '@refold/sqlite';
+import { newEvent, newEvents } from './expectations.js';
+import { useFiles } from './files.js';
+
+const BY_POSITION = 'SEARCH refold_events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)';
+const BY_STREAM =
+  'SEARCH refold_events USING INDEX refold_events_stream (stream=? AND revision>? AND revision<?)';
+const BY_ID = 'SEARCH refold_events USING INDEX refold_events_id (id=?)';
+const LAST_OF_STREAM = 'SEARCH refold_events USING COVERING INDEX refold_events_stream (stream=?)';
+/** `max(position)`: one step to the end of the table. */
+const HEAD = 'SEARCH refold_events';
+const ONE = 'SEARCH refold_events USING INTEGER PRIMARY KEY (rowid=?)';
+
+describe('the statements on the log', () => {
+  const files = useFiles();
+  const prepared: string[] = [];
+  let original: PropertyDescriptor | undefined;
+
+  before(() => {
+    original = Object.getOwnPropertyDescriptor(Database.prototype, 'prepare');
+    const prepare = original?.value as (this: unknown, sql: string) => unknown;
+    Object.defineProperty(Database.prototype, 'prepare', {
+      ...original,
+      value(this: unknown, sql: string): unknown {
+        prepared.push(sql);
+        return prepare.call(this, sql);
+      },
+    });
+  });
+  after(() => {
+    if (original) Object.defineProperty(Database.prototype, 'prepare', original);
+  });
+
+  const filter = { types: ['Happened'], categories: ['order'] };
+  const repeated = newEvent();
+  const operations: Readonly<
+    Record<string, { run: (store: SqliteStore) => Promise<unknown>; uses: string[] }>
+  > = {
+    'read a stream forward': { run: (store) => store.readStream('order-1').toArray(), uses: [BY_STREAM] },
+    'read a stream backward': {
+      run: (store) => store.readStream('order-1', { direction: 'backward', limit: 1 }).toArray(),
+      uses: [BY_STREAM],
+    },
+    'read the log forward': { run: (store) => store.readAll().toArray(), uses: [HEAD, BY_POSITION] },
+    'read the log backward': {
+      run: (store) => store.readAll({ direction: 'backward' }).toArray(),
+      uses: [HEAD, BY_POSITION],
+    },
+    'read the log forward by type': {
+      run: (store) => store.readAll({ filter: { types: filter.types } }).toArray(),
+      uses: [HEAD, BY_POSITION],
+    },
+    'read the log forward by category': {
+      run: (store) => store.readAll({ filter: { categories: filter.categories } }).toArray(),
+      uses: [HEAD, BY_POSITION],
+    },
+    'read the log backward by type and category': {
+      run: (store) => store.readAll({ filter, direction: 'backward' }).toArray(),
+      uses: [HEAD, BY_POSITION],
+    },
+    'look for the head': { run: (store) => store.head(), uses: [HEAD] },
+    'wait for changes': { run: (store) => store.changes(0), uses: [HEAD] },
+    append: { run: (store) => store.append('order-1', newEvents(2)), uses: [HEAD, ONE, LAST_OF_STREAM] },
+    'append nothing': { run: (store) => store.append('order-1', []), uses: [HEAD, LAST_OF_STREAM] },
+    'repeat an append': {
+      run: (store) => store.append('order-1', [repeated]),
+      uses: [HEAD, ONE, LAST_OF_STREAM, BY_ID],
+    },
+  };
+
+  for (const [name, { run, uses }] of Object.entries(operations)) {
+    it(`find their rows by an index and scan no table: ${name}`, async () => {
+      const file = files.fresh();
+      const filling = await files.open(file);
+      await filling.append('order-1', [repeated, ...newEvents(50)]);
+      const store = await files.open(file);
+      const other = files.connect(file);
+      prepared.length = 0;
+      await run(store);
+      const steps = prepared.splice(0).flatMap((sql) => planOf(other, sql));
+      assert.sameMembers([...new Set(steps.filter((step) => step.includes('refold_events')))], uses);
+      const scans = steps.filter((step) => step.startsWith('SCAN'));
+      assert.isEmpty(scans.filter((step) => !step.startsWith('SCAN json_each')));
+    });
+  }
+});
+
+/** What SQLite says it will do, without running it. */
+function planOf(database: Database.Database, sql: string): string[] {
+  if (!/^(select|insert|update|delete)/i.test(sql)) return [];
+  const rows = database.prepare(`explain query plan ${sql}`).all(...blanks(sql)) as { detail: string }[];
+  return rows.map(({ detail }) => detail);
+}
+
+function blanks(sql: string): null[] {
+  return Array.from(sql.matchAll(/\?/g), () => null);
+}
