@@ -85,6 +85,8 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     });
     if (await this.#buildAndSwap(projection, building, signal)) return;
     signal.throwIfAborted();
+    // Another worker may have finished this very build.
+    if ((await this.#find(building))?.status === 'live') return;
     throw new ProcessorStoppedError(projection.name, undefined, new Error('another rebuild took its place'));
   }
 
@@ -120,7 +122,10 @@ export class Worker<Unit extends StateUnit = StateUnit> {
   async #liveGeneration(projection: Projection<Unit>, signal: AbortSignal): Promise<Generation | undefined> {
     while (!signal.aborted) {
       const generation = await generationFor(projection, this.#context.state);
-      if (generation.status === 'live') return generation;
+      if (generation.status === 'live') {
+        await this.#dropRetired(projection.name);
+        return generation;
+      }
       await this.#buildAndSwap(projection, generation, signal);
     }
     return undefined;
@@ -141,33 +146,47 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     return false;
   }
 
-  async #whileBuilding({ processor, generation }: Generation): Promise<Generation | undefined> {
+  async #whileBuilding(building: Generation): Promise<Generation | undefined> {
+    const found = await this.#find(building);
+    return found?.status === 'building' ? found : undefined;
+  }
+
+  async #find({ processor, generation }: Generation): Promise<Generation | undefined> {
     const generations = await this.#context.state.generations(processor);
-    return generations.find((one) => one.generation === generation && one.status === 'building');
+    return generations.find((one) => one.generation === generation);
+  }
+
+  /** What a swap has replaced; whoever swapped may have crashed before it could do this. */
+  async #dropRetired(processor: string): Promise<void> {
+    const { state } = this.#context;
+    for (const { generation, status } of await state.generations(processor)) {
+      if (status === 'retired') await state.dropGeneration(processor, generation);
+    }
   }
 
   /**
    * One transaction: readers see the old model before it and the new one after, and the new one is no less far. False if
    * the old one is ahead and this store cannot make it up here.
    */
-  async #swap(projection: Projection<Unit>, { processor, generation }: Generation): Promise<boolean> {
+  async #swap(projection: Projection<Unit>, building: Generation): Promise<boolean> {
     const { state } = this.#context;
-    const building = (await state.partitions(processor)).filter((one) => one.generation === generation);
+    const { processor, generation } = building;
+    const partitions = (await state.partitions(processor)).filter((one) => one.generation === generation);
     const swapped = await state
       .transaction(async (unit) => {
         const live = await unit.live(processor);
         const target = projection.mode === 'inline' ? Infinity : furthest(live?.partitions ?? []);
-        if (!(await this.#bringTo(projection, building, unit, target))) return undefined;
+        if (!(await this.#bringTo(projection, partitions, unit, target))) return false;
         await unit.activate(processor, generation);
-        return { retired: live?.generation };
+        return true;
       })
-      .catch((error: unknown) => {
-        // Another worker has moved or swapped this build since it was read.
-        if (error instanceof LeaseLostError) return undefined;
+      .catch(async (error: unknown) => {
+        // Another worker has moved, swapped in or replaced this build since it was read.
+        if (error instanceof LeaseLostError || !(await this.#whileBuilding(building))) return false;
         throw error;
       });
-    if (swapped?.retired) await state.dropGeneration(processor, swapped.retired.generation);
-    return swapped !== undefined;
+    if (swapped) await this.#dropRetired(processor);
+    return swapped;
   }
 
   async #bringTo(
