@@ -139,7 +139,7 @@ export class CrashRun<Unit extends StateUnit = StateUnit> {
       version: site.version,
       file: site.newFile(role),
       dieAtEvent: moment.kind === 'handler' ? moment.events : undefined,
-      dieAtAppend: moment.kind === 'unacknowledged' ? moment.appends : undefined,
+      dieAtCommit: moment.kind === 'committed' ? moment.steps : undefined,
     };
   }
 
@@ -150,7 +150,7 @@ export class CrashRun<Unit extends StateUnit = StateUnit> {
     const store = await this.#target.open(place);
     try {
       const log = await verifyLog(store, intents, site.known);
-      const models = await verifyReadModels(this.#target, place, store, version, log.events);
+      const models = await verifyReadModels(this.#target, place, store, version, log);
       const repeats = await verifyRepeats(store, intents);
       const damage = await this.#target.damage(place);
       const problems = [...log.problems, ...models.problems, ...repeats, ...damage];

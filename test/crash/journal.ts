@@ -6,20 +6,25 @@ import {
   type StateUnit,
   type StreamAppend,
 } from '@refold/core';
+import { overriding } from './overriding.js';
 
 /** What became of an append, as its caller was told. `results` is undefined where it was refused. */
 interface Outcome {
   readonly intent: string;
   readonly results?: readonly AppendResult[];
+  /** Whether a later process was told, who repeated the append without its inline projections. */
+  readonly settled?: boolean;
 }
 
 /** A line of a journal: the intent is written before the append is called, the outcome after it has ended. */
-type Line = { readonly intent: string; readonly appends: readonly StreamAppend[] } | Outcome;
+type Line = Omit<Intent, 'outcomes'> | Outcome;
 
 /** An append that some process was about to make, and every outcome that was ever told of it. */
 export interface Intent {
   readonly intent: string;
   readonly appends: readonly StreamAppend[];
+  /** Whether inline projections ran in its transaction. */
+  readonly inline: boolean;
   readonly outcomes: Outcome[];
 }
 
@@ -50,25 +55,30 @@ export class Journal {
   begin(
     appends: readonly StreamAppend[],
     append: () => Promise<readonly AppendResult[]>,
+    { inline = false }: { readonly inline?: boolean } = {},
   ): Promise<readonly AppendResult[]> {
     const intent = `${this.#life}/${++this.#count}`;
-    this.#write({ intent, appends });
-    return this.repeat(intent, append);
+    this.#write({ intent, appends, inline });
+    return this.#end({ intent }, append);
   }
 
-  /** Makes an append again, of this process or of an earlier one. */
-  async repeat(
-    intent: string,
+  /** Makes an append again that an earlier process began. */
+  settle(intent: string, append: () => Promise<readonly AppendResult[]>): Promise<readonly AppendResult[]> {
+    return this.#end({ intent, settled: true }, append);
+  }
+
+  async #end(
+    outcome: Outcome,
     append: () => Promise<readonly AppendResult[]>,
   ): Promise<readonly AppendResult[]> {
     try {
       const results = await append();
       this.#on.committed?.();
-      this.#write({ intent, results });
+      this.#write({ ...outcome, results });
       this.#on.acknowledged?.();
       return results;
     } catch (error) {
-      if (error instanceof RevisionConflictError) this.#write({ intent });
+      if (error instanceof RevisionConflictError) this.#write(outcome);
       throw error;
     }
   }
@@ -100,19 +110,15 @@ export function journaled<Unit extends StateUnit, Store extends EventStore<Unit>
   journal: Journal,
 ): Store {
   const append: EventStore<Unit>['append'] = async (stream, events, options) => {
-    const [result] = await journal.begin([{ stream, events, expected: options?.expected }], async () => [
-      await store.append(stream, events, options),
-    ]);
+    const [result] = await journal.begin(
+      [{ stream, events, expected: options?.expected }],
+      async () => [await store.append(stream, events, options)],
+      { inline: options?.inline !== undefined },
+    );
     if (!result) throw new Error('An append of one stream has one result');
     return result;
   };
-  return new Proxy(store, {
-    get(target, name) {
-      if (name === 'append') return append;
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
+  return overriding<EventStore<Unit>>(store, { append }) as Store;
 }
 
 /**
@@ -129,7 +135,7 @@ export async function settle(
     if (outcomes.length > 0) continue;
     settled += 1;
     await journal
-      .repeat(intent, () => store.appendAll(appends))
+      .settle(intent, () => store.appendAll(appends))
       .catch((error: unknown) => {
         if (!(error instanceof RevisionConflictError)) throw error;
       });

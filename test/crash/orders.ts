@@ -14,8 +14,8 @@ export interface Orders {
   readonly file: string;
   /** It kills itself when its handlers are called for the event of this number. */
   readonly dieAtEvent: number | undefined;
-  /** It kills itself when so many of its appends are committed, before it takes note of the last one. */
-  readonly dieAtAppend: number | undefined;
+  /** It kills itself when so many of its appends or batches are committed, before it takes note of the last one. */
+  readonly dieAtCommit: number | undefined;
 }
 
 /** For a writer: the journals of those before it, whose open appends it settles first. */

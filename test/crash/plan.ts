@@ -11,8 +11,8 @@ export type Moment =
   | { readonly kind: 'count'; readonly steps: number }
   /** By its own hand, inside the handler of so manieth event: in the midst of a batch or of an append's transaction. */
   | { readonly kind: 'handler'; readonly events: number }
-  /** A writer, by its own hand: when so many of its appends have been committed, before it takes note of the last one. */
-  | { readonly kind: 'unacknowledged'; readonly appends: number };
+  /** By its own hand: when so many of its appends or batches have been committed, before it takes note of the last one. */
+  | { readonly kind: 'committed'; readonly steps: number };
 
 /** What happens in one round. A place is a list of lives: when a process has been killed, the next one starts in its place. */
 export interface RoundPlan {
@@ -25,8 +25,8 @@ export interface RoundPlan {
   readonly worker: readonly Moment[];
 }
 
-const WRITER_KINDS = ['time', 'unacknowledged', 'count', 'handler'] as const;
-const WORKER_KINDS = ['time', 'handler', 'count'] as const;
+const WRITER_KINDS = ['time', 'committed', 'count', 'handler'] as const;
+const WORKER_KINDS = ['time', 'handler', 'committed', 'count'] as const;
 
 /** How much work a count asks for, at most. */
 const MOST_APPENDS = 300;
@@ -61,10 +61,9 @@ function moment(random: Random, kind: Exclude<Moment['kind'], 'opening'>, most: 
     case 'time':
       return { kind, afterMs: random.between(20, 600) };
     case 'count':
+    case 'committed':
       return { kind, steps: random.between(1, most) };
     case 'handler':
       return { kind, events: random.between(1, 300) };
-    case 'unacknowledged':
-      return { kind, appends: random.between(1, most) };
   }
 }

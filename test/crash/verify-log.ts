@@ -11,6 +11,8 @@ export interface LogFindings {
   /** Appends whose caller was killed before it was told: those that are in the log, and those that are not. */
   readonly landed: readonly string[];
   readonly vanished: readonly string[];
+  /** The position of the last event that was appended with inline projections in its transaction. */
+  readonly lastInline: number;
 }
 
 /** How many of the newest acknowledged appends are repeated. */
@@ -33,11 +35,20 @@ export async function verifyLog(
       problems.push(`event ${id} was at position ${index + 1} and is there no more`);
   });
   const byId = new Map(events.map((event) => [event.id, event]));
-  const findings = { acknowledged: 0, refused: 0, landed: [] as string[], vanished: [] as string[] };
+  const findings = {
+    acknowledged: 0,
+    refused: 0,
+    landed: [] as string[],
+    vanished: [] as string[],
+    lastInline: 0,
+  };
   let accounted = 0;
   for (const intent of intents.values()) {
     const look = lookFor(intent, byId);
     accounted += look.found;
+    if (intent.inline && !intent.outcomes.some(({ settled }) => settled)) {
+      findings.lastInline = Math.max(findings.lastInline, look.last);
+    }
     problems.push(...look.problems.map((problem) => `append ${intent.intent}: ${problem}`));
     if (intent.outcomes.length === 0) findings[look.found > 0 ? 'landed' : 'vanished'].push(intent.intent);
     else findings[intent.outcomes.some(({ results }) => results) ? 'acknowledged' : 'refused'] += 1;
@@ -102,15 +113,20 @@ async function brokenStreams(store: EventStore, events: readonly RecordedEvent[]
 function lookFor(
   { appends, outcomes }: Intent,
   byId: ReadonlyMap<string, RecordedEvent>,
-): { readonly found: number; readonly problems: readonly string[] } {
+): { readonly found: number; readonly last: number; readonly problems: readonly string[] } {
   const wanted = appends.flatMap(({ stream, events }) => events.map((event) => ({ stream, event })));
   const found = wanted.map(({ event }) => byId.get(event.id ?? '')).filter((event) => event !== undefined);
+  const last = found.at(-1)?.position ?? 0;
   if (found.length > 0 && found.length < wanted.length) {
-    return { found: found.length, problems: [`${found.length} of its ${wanted.length} events are there`] };
+    return {
+      found: found.length,
+      last,
+      problems: [`${found.length} of its ${wanted.length} events are there`],
+    };
   }
   const acknowledged = outcomes.filter(({ results }) => results);
   if (found.length === 0) {
-    return { found: 0, problems: acknowledged.map(() => 'acknowledged, and not in the log') };
+    return { found: 0, last, problems: acknowledged.map(() => 'acknowledged, and not in the log') };
   }
   const problems: string[] = [];
   if (acknowledged.length < outcomes.length) problems.push('refused, and in the log');
@@ -126,7 +142,7 @@ function lookFor(
     if (isDeepStrictEqual(told.results, results)) continue;
     problems.push(`it is at ${JSON.stringify(results)}, its caller was told ${JSON.stringify(told.results)}`);
   }
-  return { found: found.length, problems };
+  return { found: found.length, last, problems };
 }
 
 function isSame(recorded: RecordedEvent, stream: string, event: NewEvent): boolean {

@@ -10,6 +10,7 @@ import {
 import { Account, accountIds, emptyTally, foldOf, projectionNames, type ProjectionName } from './domain.js';
 import { LEASE_MS } from './orders.js';
 import { applicationOf, type CrashTarget } from './target.js';
+import type { LogFindings } from './verify-log.js';
 
 /** What a look at the read models found. */
 export interface ReadModelFindings {
@@ -27,8 +28,9 @@ export async function verifyReadModels<Unit extends StateUnit>(
   place: string,
   store: Store<Unit>,
   version: number,
-  events: readonly RecordedEvent[],
+  { events, lastInline }: Pick<LogFindings, 'events' | 'lastInline'>,
 ): Promise<ReadModelFindings> {
+  const inline = await checkpointOf(store, 'by_type');
   const asLeft = await compareAll(target, place, store, events);
   const interrupted = (await generationsOf(store)).filter(({ status }) => status === 'building');
   const app = applicationOf(target, store, version, { logger: silentLogger });
@@ -37,6 +39,9 @@ export async function verifyReadModels<Unit extends StateUnit>(
   return {
     interruptedBuilds: interrupted.length,
     problems: [
+      ...(inline < lastInline
+        ? [`by_type, which is inline, was at ${inline} when ${lastInline} was appended`]
+        : []),
       ...asLeft.map((problem) => `as it was left, ${problem}`),
       ...caughtUp.map((problem) => `caught up, ${problem}`),
       ...(await unfinished(store, version, events.length)),

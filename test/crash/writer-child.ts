@@ -24,7 +24,7 @@ const streams = [
 /** Settles what earlier writers left open, then appends with several callers at once until it is killed. */
 async function write<Unit extends StateUnit>(target: CrashTarget<Unit>, orders: WriterOrders): Promise<void> {
   const journal = new Journal(orders.file, orders.life, {
-    committed: deathAt(orders.dieAtAppend),
+    committed: deathAt(orders.dieAtCommit),
     acknowledged: () => report('step'),
   });
   const store = await target.open(orders.place);
