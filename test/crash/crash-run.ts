@@ -22,7 +22,11 @@ export interface CrashRunOptions {
 /** So many rounds use the same store before the next one begins with an empty one. */
 const ROUNDS_A_STORE = 10;
 
-/** Kills processes that write to stores of one target, round after round, and verifies after each round. */
+/**
+ * Kills processes that write to stores of one target, round after round, and verifies after each round. What is proved is
+ * that a crash of the process loses nothing. A power loss is not simulated: what the system had not yet written to the
+ * disk survives a kill.
+ */
 export class CrashRun<Unit extends StateUnit = StateUnit> {
   readonly statistics = new Statistics();
   readonly #target: CrashTarget<Unit>;
