@@ -33,7 +33,11 @@ for (const { name, open } of stores) {
     afterEach(() => fixture.end());
 
     function application(projections: AnyProjection[]): Application {
-      return createApplication({ store, aggregates: [Account], projections, logger: silentLogger });
+      return applicationOn(store, projections);
+    }
+
+    function applicationOn(other: Store, projections: AnyProjection[]): Application {
+      return createApplication({ store: other, aggregates: [Account], projections, logger: silentLogger });
     }
 
     function work(app: Application): () => Promise<void> {
@@ -205,6 +209,75 @@ for (const { name, open } of stores) {
       expect(outdated).to.be.instanceOf(ProcessorOutdatedError).and.include({ declared: 1, stored: 2 });
     });
 
+    /** The store, with something that happens once, just before the transaction that swaps a finished build in. */
+    function withBeforeSwap(before: () => Promise<void>): Store {
+      let due = true;
+      const transaction: Store['transaction'] = async (callback) => {
+        const partitions = await store.partitions('balances');
+        // A build that is still being filled is held by its worker.
+        if (due && partitions.every(({ holder }) => holder === undefined)) {
+          due = false;
+          await before();
+        }
+        return store.transaction(callback);
+      };
+      return overriding(store, { transaction });
+    }
+
+    it('a worker whose build another has swapped in just before goes on with it', async () => {
+      const first = application([balances()]);
+      await deposit(first, 5);
+      await first.catchUp();
+      const other = application([balances({ version: 2 })]);
+      const raced = applicationOn(
+        withBeforeSwap(() => other.catchUp()),
+        [balances({ version: 2 })],
+      );
+      await raced.catchUp();
+      expect((await raced.status())[0]).to.deep.include({ liveVersion: 2, lag: 0, failure: undefined });
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+    });
+
+    it('a rebuild that another worker has swapped in just before is done', async () => {
+      const other = application([balances()]);
+      await deposit(other, 5);
+      const raced = applicationOn(
+        withBeforeSwap(() => other.catchUp()),
+        [balances()],
+      );
+      await raced.rebuild('balances', { after: 2 });
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store, 2));
+    });
+
+    it('a rebuild that another rebuild has replaced just before its swap says so', async () => {
+      const other = application([balances()]);
+      await deposit(other, 5);
+      await other.catchUp();
+      const raced = applicationOn(
+        withBeforeSwap(() => other.rebuild('balances')),
+        [balances()],
+      );
+      const error = await raced.rebuild('balances', { after: 2 }).catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(ProcessorStoppedError);
+      expect(error).to.have.property('message').that.includes('another rebuild took its place');
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+    });
+
+    it('drops what was live before a swap even if the worker that swapped crashed before it could', async () => {
+      const app = application([balances()]);
+      await deposit(app, 5);
+      await app.catchUp();
+      const crash = new Error('crashed');
+      const crashing = overriding(store, { dropGeneration: () => Promise.reject(crash) });
+      const error = await applicationOn(crashing, [balances()])
+        .rebuild('balances')
+        .catch((thrown: unknown) => thrown);
+      expect(error).to.equal(crash);
+      await app.catchUp();
+      const generations = await store.generations('balances');
+      expect(generations.map(({ generation, status }) => [generation, status])).to.deep.equal([[2, 'live']]);
+    });
+
     it('reads the log from any position, in both directions, decoded and typed', async () => {
       const app = application([balances()]);
       await deposit(app, 10);
@@ -215,5 +288,16 @@ for (const { name, open } of stores) {
       const [last] = await app.events({ types: [Deposited], direction: 'backward', limit: 1 }).toArray();
       expect(last?.data).to.be.instanceOf(Deposited).and.have.property('amount', 9);
     });
+  });
+}
+
+/** A store with some of its methods replaced. */
+function overriding(store: Store, methods: Partial<Store>): Store {
+  return new Proxy(store, {
+    get(target, name) {
+      if (name in methods) return Reflect.get(methods, name) as unknown;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
   });
 }

@@ -101,6 +101,8 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     );
     if (swapped) return;
     signal.throwIfAborted();
+    // Another worker may have finished this very build.
+    if ((await this.#find(building))?.status === 'live') return;
     throw new ProcessorStoppedError(projection.name, undefined, new Error('another rebuild took its place'));
   }
 
@@ -136,7 +138,10 @@ export class Worker<Unit extends StateUnit = StateUnit> {
   async #liveGeneration(projection: Projection<Unit>, signal: AbortSignal): Promise<Generation | undefined> {
     while (!signal.aborted) {
       const generation = await generationFor(projection, this.#context.state);
-      if (generation.status === 'live') return generation;
+      if (generation.status === 'live') {
+        await this.#dropRetired(projection.name);
+        return generation;
+      }
       await this.#buildAndSwap(projection, generation, signal);
     }
     return undefined;
@@ -151,50 +156,53 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     const processor = this.#processor(projection);
     while (!signal.aborted) {
       const head = await this.#context.log.head();
-      if (!(await processor.run(() => this.#whileBuilding(building), head, signal))) {
-        return this.#wasSwapped(building);
-      }
+      if (!(await processor.run(() => this.#whileBuilding(building), head, signal))) return false;
       if (await this.#swap(projection, building)) return true;
     }
     return false;
   }
 
-  /** Whether an earlier try has swapped it in and never heard of it: the connection can break during the commit. */
-  async #wasSwapped({ processor, generation }: Generation): Promise<boolean> {
-    const generations = await this.#context.state.generations(processor);
-    return generations.some((one) => one.generation === generation && one.status === 'live');
+  async #whileBuilding(building: Generation): Promise<Generation | undefined> {
+    const found = await this.#find(building);
+    return found?.status === 'building' ? found : undefined;
   }
 
-  async #whileBuilding({ processor, generation }: Generation): Promise<Generation | undefined> {
+  async #find({ processor, generation }: Generation): Promise<Generation | undefined> {
     const generations = await this.#context.state.generations(processor);
-    return generations.find((one) => one.generation === generation && one.status === 'building');
+    return generations.find((one) => one.generation === generation);
+  }
+
+  /** What a swap has replaced; whoever swapped may have crashed before it could do this. */
+  async #dropRetired(processor: string): Promise<void> {
+    const { state } = this.#context;
+    for (const { generation, status } of await state.generations(processor)) {
+      if (status === 'retired') await state.dropGeneration(processor, generation);
+    }
   }
 
   /**
    * One transaction: readers see the old model before it and the new one after, and the new one is no less far. False if
    * the old one is ahead and this store cannot make it up here.
    */
-  async #swap(projection: Projection<Unit>, { processor, generation }: Generation): Promise<boolean> {
+  async #swap(projection: Projection<Unit>, building: Generation): Promise<boolean> {
     const { state } = this.#context;
-    const building = (await state.partitions(processor)).filter((one) => one.generation === generation);
+    const { processor, generation } = building;
+    const partitions = (await state.partitions(processor)).filter((one) => one.generation === generation);
     const swapped = await state
       .transaction(async (unit) => {
         const live = await unit.live(processor);
         const target = projection.mode === 'inline' ? Infinity : furthest(live?.partitions ?? []);
-        if (!(await this.#bringTo(projection, building, unit, target))) return false;
+        if (!(await this.#bringTo(projection, partitions, unit, target))) return false;
         await unit.activate(processor, generation);
         return true;
       })
-      .catch((error: unknown) => {
-        // Another worker has moved or swapped this build since it was read.
-        if (error instanceof LeaseLostError) return false;
+      .catch(async (error: unknown) => {
+        // Another worker has moved, swapped in or replaced this build since it was read.
+        if (error instanceof LeaseLostError || !(await this.#whileBuilding(building))) return false;
         throw error;
       });
-    if (!swapped) return false;
-    for (const one of await state.generations(processor)) {
-      if (one.status === 'retired') await state.dropGeneration(processor, one.generation);
-    }
-    return true;
+    if (swapped) await this.#dropRetired(processor);
+    return swapped;
   }
 
   async #bringTo(

@@ -1,0 +1,20 @@
+import { expect } from 'chai';
+import { CrashRun } from './crash-run.js';
+import { sqliteTarget } from './sqlite-target.js';
+
+const ROUNDS = 5;
+const seed = Number(process.env['REFOLD_CRASH_SEED'] ?? 1);
+
+for (const target of [sqliteTarget]) {
+  describe(`kill -9 on ${target.name}`, () => {
+    const run = new CrashRun(target, { seed });
+    after(() => run.clean());
+
+    it(`keeps every acknowledged append, and exact read models, through ${ROUNDS} rounds of seed ${seed}`, async function () {
+      this.timeout(120_000);
+      while (run.statistics.rounds < ROUNDS) await run.round();
+      await run.finish();
+      expect(run.statistics.missed()).to.deep.equal([]);
+    });
+  });
+}
