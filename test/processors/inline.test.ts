@@ -46,7 +46,7 @@ for (const { name, open } of stores) {
 
     it('stay exact under many callers at once', async () => {
       const app = application(balances({ mode: 'inline' }));
-      const repository = app.repository(Account);
+      const repository = app.repository(Account, { maxAttempts: 100 });
       await Promise.all(
         Array.from({ length: 150 }, (_, n) =>
           repository.upsert(`${n % 11}`, (account) => account.deposit(n)),

@@ -74,15 +74,6 @@ export class DuplicateEventError extends RefoldError {
   }
 }
 
-/** The stream was archived: it can be replayed, and takes no more events. Nothing was appended. */
-export class StreamArchivedError extends RefoldError {
-  readonly code = 'STREAM_ARCHIVED';
-
-  constructor(readonly stream: string) {
-    super(`Stream "${stream}" is archived and takes no more events: begin a new stream`);
-  }
-}
-
 /** An event's JSON is larger than the store takes; nothing was appended. */
 export class EventTooLargeError extends RefoldError {
   readonly code = 'EVENT_TOO_LARGE';

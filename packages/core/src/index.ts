@@ -18,7 +18,6 @@ export {
   StoreBusyError,
   StoreClosedError,
   StoreUnavailableError,
-  StreamArchivedError,
   TransactionEndedError,
   UnknownEventTypeError,
   UnknownEventVersionError,

@@ -1,13 +1,13 @@
 import {
   conflictOf,
   DuplicateEventError,
-  StreamArchivedError,
   type AppendResult,
   type ExpectedRevision,
   type PreparedAppend,
   type Settled,
 } from '@refold/core';
 import { plainArray, textArray } from './arrays.js';
+import { StreamArchivedError } from './errors.js';
 import { codeOf, query, type Runner, type Value } from './connection.js';
 import type { Schema } from './schema.js';
 

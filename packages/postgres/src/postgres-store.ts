@@ -14,7 +14,6 @@ import {
   TransactionScopes,
   UnsupportedError,
   type AppendAllOptions,
-  type AppendOptions,
   type AppendResult,
   type Clock,
   type DocumentAccess,
@@ -33,7 +32,6 @@ import {
   type ReadStreamOptions,
   type Snapshot,
   type StateStore,
-  type StateUnit,
   type StreamAppend,
 } from '@refold/core';
 import postgres from 'postgres';
@@ -86,7 +84,7 @@ export interface PostgresStoreOptions {
 export type PostgresTransaction = PostgresUnit | postgres.TransactionSql;
 
 /** Options of `appendAll`. */
-export interface PostgresAppendAllOptions extends Omit<AppendAllOptions<PostgresUnit>, 'transaction'> {
+export interface PostgresAppendAllOptions extends AppendAllOptions<PostgresUnit> {
   /** Append inside this transaction, together with whatever else it does. It holds up all other appends until it ends. */
   readonly transaction?: PostgresTransaction;
 }
@@ -156,7 +154,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
   async append(
     stream: string,
     events: readonly NewEvent[],
-    { expected, ...options }: AppendOptions<PostgresUnit> | PostgresAppendOptions = {},
+    { expected, ...options }: PostgresAppendOptions = {},
   ): Promise<AppendResult> {
     const [result] = await this.appendAll([{ stream, events, expected }], options);
     if (!result) throw new UnsupportedError('appending to no stream', 'name one');
@@ -165,7 +163,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
 
   async appendAll(
     appends: readonly StreamAppend[],
-    { inline, transaction }: AppendAllOptions<PostgresUnit> | PostgresAppendAllOptions = {},
+    { inline, transaction }: PostgresAppendAllOptions = {},
   ): Promise<AppendResult[]> {
     if (transaction) this.#check();
     else this.#checkWrite('append');
@@ -426,7 +424,7 @@ export async function postgresStore(
 }
 
 /** The driver's transaction behind what an append was given. @throws InvalidArgumentError for a unit of another store */
-function transactionOf(transaction: StateUnit | postgres.TransactionSql): postgres.TransactionSql {
+function transactionOf(transaction: PostgresTransaction): postgres.TransactionSql {
   if (transaction instanceof PostgresUnit) return transaction.sql;
   if (typeof transaction === 'function') return transaction;
   throw new InvalidArgumentError(

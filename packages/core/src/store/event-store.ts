@@ -76,12 +76,6 @@ export interface LogUnit {
 
 /** What goes with an append, to however many streams. */
 export interface AppendAllOptions<Unit extends StateUnit = StateUnit> {
-  /**
-   * Append inside this open transaction of the same store, together with whatever else it does: all of it is committed, or
-   * nothing. What fails is undone for this append alone, and the transaction may go on. Other appends wait until it ends.
-   * A unit of another store is an InvalidArgumentError.
-   */
-  readonly transaction?: StateUnit;
   /** Where the store's `supports.inline` says so. */
   readonly inline?: InlineHook<Unit>;
 }

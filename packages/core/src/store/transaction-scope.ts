@@ -26,7 +26,7 @@ export class TransactionScopes {
   }
 }
 
-/** @throws TransactionEndedError */
+/** Refuses to go on with a transaction whose callback has ended. @throws TransactionEndedError */
 export function checkOpen(scope: TransactionScope): void {
   if (!scope.open) throw new TransactionEndedError();
 }
