@@ -69,6 +69,7 @@ export function exportsOf(specifier: string): ts.Symbol[] {
 export const ENTRY_POINTS = [
   '@refold/core',
   '@refold/sqlite',
+  '@refold/postgres',
   '@refold/testing',
   '@refold/testing/conformance',
 ] as const;

@@ -1,4 +1,4 @@
--- The log. {schema} stands for the quoted name of the schema.
+-- The log. {schema} stands for the quoted name of the schema, {schema in a literal} for the same within a string.
 --
 -- Positions are given out by {schema}.append under an advisory lock that is held until its transaction has ended: they
 -- grow in commit order, from 1, without gaps, and no reader needs to wait for anybody.
@@ -55,7 +55,7 @@ declare
   before text := current_setting('lock_timeout');
 begin
   perform set_config('lock_timeout', wait_ms::text, true);
-  perform pg_advisory_xact_lock(1382377071, ('{schema}.events'::regclass::oid::bigint - 2147483648)::integer);
+  perform pg_advisory_xact_lock(1382377071, ('{schema in a literal}.events'::regclass::oid::bigint - 2147483648)::integer);
   perform set_config('lock_timeout', before, true);
 end $$;
 

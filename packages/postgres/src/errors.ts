@@ -46,10 +46,7 @@ export class PrivilegeError extends RefoldError {
   readonly code = 'POSTGRES_PRIVILEGE';
 
   constructor(cause: Error) {
-    super(
-      `The database role lacks a privilege: ${cause.message}. docs/adapters/postgres.md lists the grants that Refold needs`,
-      { cause },
-    );
+    super(`The database role lacks a privilege: ${cause.message}. Grant it, or use another role`, { cause });
   }
 }
 

@@ -57,8 +57,10 @@ async function checkedVersion(sql: Runner, schema: Schema, all: readonly Migrati
   const [server] = await query<{ encoding: string; version: number; there: boolean }>(
     sql,
     `select current_setting('server_encoding') as encoding, current_setting('server_version_num')::int as version,
-       to_regclass($1) is not null as there`,
-    [schema.of('migrations')],
+       exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = $1 and c.relname = 'migrations') as there`,
+    // Not to_regclass: it may answer from a cache that is older than the lock that was waited for.
+    [schema.name],
   );
   if (server && server.encoding !== 'UTF8') {
     throw new UnsuitableDatabaseError(

@@ -47,6 +47,7 @@ import { PostgresUnit } from './postgres-unit.js';
 import { Schema } from './schema.js';
 import { StateTables, type NewGeneration } from './state-tables.js';
 
+/** What `postgresStore` takes beside the database. */
 export interface PostgresStoreOptions {
   /** The schema that holds everything of this store; any name. Default `refold`. */
   readonly schema?: string;

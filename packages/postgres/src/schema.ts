@@ -10,8 +10,8 @@ export class Schema {
 
   /** @throws InvalidArgumentError for a name that PostgreSQL would cut or refuse */
   constructor(name: string) {
-    if (typeof name !== 'string' || name === '' || Buffer.byteLength(name) > 55 || name.includes('\0')) {
-      throw new InvalidArgumentError('schema', name, 'must be a name of 1 to 55 bytes');
+    if (typeof name !== 'string' || name === '' || Buffer.byteLength(name) > 55 || /\0|\$\$/.test(name)) {
+      throw new InvalidArgumentError('schema', name, 'must be a name of 1 to 55 bytes, without NUL and $$');
     }
     this.name = name;
     this.quoted = quote(name);
@@ -23,9 +23,10 @@ export class Schema {
     return `${this.quoted}.${quote(name)}`;
   }
 
-  /** Puts the schema's name into SQL that has `{schema}` in its place. */
+  /** Puts the schema's name into SQL that has `{schema}`, or inside a string `{schema in a literal}`, in its place. */
   fill(sql: string): string {
-    return sql.replaceAll('{schema}', () => this.quoted);
+    const inLiteral = this.quoted.replaceAll("'", "''");
+    return sql.replaceAll('{schema}', () => this.quoted).replaceAll('{schema in a literal}', () => inLiteral);
   }
 }
 

@@ -48,7 +48,7 @@ import { Writer } from './writer.js';
 export interface SqliteStoreOptions {
   /**
    * `'full'` (default): an append that has returned survives `kill -9` and power loss. `'normal'`: it survives
-   * `kill -9`; a power loss may undo the last ones, never leaving a gap or half an append. About twice as fast.
+   * `kill -9`; a power loss may undo the last ones, never leaving a gap or half an append. Faster.
    */
   readonly durability?: Durability;
   /** How long a write waits for another process's lock before it throws StoreBusyError. Default 10,000. */
