@@ -80,16 +80,25 @@ export function translate(error: unknown, file: string): unknown {
 }
 
 /** The names and texts of the migrations, in order; the number that a name begins with is the version it leads to. */
-export function migrations(): { readonly version: number; readonly name: string; readonly sql: string }[] {
-  return readdirSync(MIGRATIONS)
+export function migrations(): readonly Migration[] {
+  return (known ??= readdirSync(MIGRATIONS)
     .filter((name) => name.endsWith('.sql'))
     .sort()
     .map((name) => ({
       version: Number.parseInt(name, 10),
       name,
       sql: readFileSync(new URL(name, MIGRATIONS), 'utf8'),
-    }));
+    })));
 }
+
+interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly sql: string;
+}
+
+/** Read once: a process may give up the right to read them. */
+let known: readonly Migration[] | undefined;
 
 function open(file: string, options: Database.Options): Database.Database {
   try {
