@@ -12,8 +12,8 @@ export {
   PostgresStore,
   type PostgresAppendAllOptions,
   type PostgresAppendOptions,
-  type PostgresStoreOptions,
   type PostgresTransaction,
 } from './postgres-store.js';
+export type { PostgresStoreOptions } from './options.js';
 export type { PostgresUnit } from './postgres-unit.js';
 export { sqlProjection } from './sql-projection.js';

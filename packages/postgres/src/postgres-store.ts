@@ -15,7 +15,6 @@ import {
   UnsupportedError,
   type AppendAllOptions,
   type AppendResult,
-  type Clock,
   type DocumentAccess,
   type DocumentReader,
   type EventStore,
@@ -25,7 +24,6 @@ import {
   type Generation,
   type Lease,
   type LockHolder,
-  type Logger,
   type NewEvent,
   type Partition,
   type ReadAllOptions,
@@ -34,7 +32,7 @@ import {
   type StateStore,
   type StreamAppend,
 } from '@refold/core';
-import postgres from 'postgres';
+import type postgres from 'postgres';
 import { Appender } from './appender.js';
 import { ChangeFeed } from './change-feed.js';
 import { tableName } from './collections.js';
@@ -43,43 +41,10 @@ import { committedDocuments, documentReader } from './documents.js';
 import { LogReads } from './log-reads.js';
 import { LogWrites } from './log-writes.js';
 import { checkMigrated, migrate } from './migrations.js';
+import { checkOptions, likePool, openPool, withoutUndefined, type PostgresStoreOptions } from './options.js';
 import { PostgresUnit } from './postgres-unit.js';
 import { Schema } from './schema.js';
 import { StateTables, type NewGeneration } from './state-tables.js';
-
-/** What `postgresStore` takes beside the database. */
-export interface PostgresStoreOptions {
-  /** The schema that holds everything of this store; any name. Default `refold`. */
-  readonly schema?: string;
-  /**
-   * `'run'` (default): missing migrations are run when the store opens. `'check'`: they are asked for by an
-   * OutdatedSchemaError, for roles that may not create tables; `migrationSql` prints them.
-   */
-  readonly migrate?: 'run' | 'check';
-  /**
-   * What the one connection that listens for changes is opened with, where that differs from the pool's: behind a pooler
-   * in transaction mode, the database's own address. `false`: changes are polled for. Default: as the pool.
-   */
-  readonly listen?: Database | false;
-  /** Whether appends tell listeners by NOTIFY. Default true. */
-  readonly notify?: boolean;
-  /** How often the head is looked at while someone waits for changes. Default 1,000 with `listen`, 100 without. */
-  readonly pollMs?: number;
-  /** How long an append waits for others' appends before it throws StoreBusyError. Default 10,000. */
-  readonly lockTimeoutMs?: number;
-  /** How long an append whose connection broke tries to learn its outcome. Default 30,000. */
-  readonly settleTimeoutMs?: number;
-  /**
-   * How long a transaction of the user's with an append in it may stay idle before the server ends it: all other appends
-   * wait for it. 0 for no bound. Default 30,000.
-   */
-  readonly idleTransactionMs?: number;
-  /** The largest event, data and metadata as JSON. Default 1 MiB. */
-  readonly maxEventBytes?: number;
-  readonly logger?: Logger;
-  /** Waits between attempts; the database tells the time of events and leases. */
-  readonly clock?: Clock;
-}
 
 /** A transaction in which an append can take part: a unit of the store, or a transaction of the `postgres` client. */
 export type PostgresTransaction = PostgresUnit | postgres.TransactionSql;
@@ -433,45 +398,4 @@ function transactionOf(transaction: PostgresTransaction): postgres.TransactionSq
     transaction,
     'must be a unit of this store, or a transaction of its client',
   );
-}
-
-function openPool(database: Database): postgres.Sql {
-  const defaults = { onnotice: () => {}, connection: { application_name: 'refold' } };
-  return typeof database === 'string' ? postgres(database, defaults) : postgres({ ...defaults, ...database });
-}
-
-/** What a connection like those of a pool is opened with. */
-function likePool({ options }: postgres.Sql): Database {
-  const { host, port, path, database, user, pass, ssl, connection } = options;
-  return {
-    host: host.map((name, index) => `${name}:${port[index] ?? ''}`).join(','),
-    path: path || undefined,
-    database,
-    user,
-    // The driver's types say null, and mean the password that was given.
-    password: pass ?? undefined,
-    ssl,
-    connection,
-  };
-}
-
-function withoutUndefined<Options extends object>(options: Options): Options {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options;
-}
-
-function checkOptions(options: PostgresStoreOptions): void {
-  const { maxEventBytes = 1, migrate: mode = 'run' } = options;
-  for (const name of ['pollMs', 'lockTimeoutMs', 'settleTimeoutMs', 'idleTransactionMs'] as const) {
-    const value = options[name] ?? 1;
-    const least = name === 'pollMs' || name === 'lockTimeoutMs' ? 1 : 0;
-    if (!(value >= least && value <= 2_147_483_647)) {
-      throw new InvalidArgumentError(name, value, `must be from ${least} to 2,147,483,647`);
-    }
-  }
-  if (!Number.isSafeInteger(maxEventBytes) || maxEventBytes < 1) {
-    throw new InvalidArgumentError('maxEventBytes', maxEventBytes, 'must be a whole number from 1');
-  }
-  if (mode !== 'run' && mode !== 'check') {
-    throw new InvalidArgumentError('migrate', mode, "must be 'run' or 'check'");
-  }
 }
