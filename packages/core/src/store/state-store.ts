@@ -1,4 +1,4 @@
-import type { FailedEvent } from '../errors.js';
+import type { Partition, ProcessorState, ProcessorUnit, SliceProgress } from './processor-state.js';
 
 /** What a read model consists of: a table of keyed JSON documents, or a table whose DDL the user writes. */
 export interface Collection {
@@ -23,49 +23,16 @@ export interface Generation {
   readonly collections: readonly string[];
   /** The position after which the build began: 0 unless it was rebuilt from an offset. */
   readonly startedAfter: number;
-}
-
-/** A range of slices of one generation, with its checkpoint and its lease. */
-export interface Partition {
-  readonly processor: string;
-  readonly generation: number;
-  /** First and last slice, both inclusive, of 0 to 1023. */
-  readonly firstSlice: number;
-  readonly lastSlice: number;
-  /** The checkpoint: everything up to this position is done. */
-  readonly position: number;
-  /** The fencing token of the newest lease; 0 before the first. */
-  readonly token: number;
-  /** Who holds it, absent when it is free. An expired lease still names its holder until another takes it. */
-  readonly holder?: string;
-  readonly leaseExpiresAt?: Date;
-  /** Why it stopped, absent while all is well. */
-  readonly failure?: Failure;
+  /** It is built to be compared with the live one, and never taken up by a worker or swapped in. */
+  readonly shadow: boolean;
+  /** How far the generation was whose place it took, by ranges of slices: what lies behind that has been processed before. */
+  readonly replayed: readonly SliceProgress[];
 }
 
 /** What readers of a read model see now, and how far it is. */
 export interface LiveGeneration {
   readonly generation: Generation;
   readonly partitions: readonly Partition[];
-}
-
-/** Why a processor stopped, as its state keeps it. */
-export interface Failure {
-  readonly message: string;
-  readonly event?: FailedEvent;
-  readonly at: Date;
-}
-
-/** A timed, fenced hold on a partition. */
-export interface Lease {
-  readonly processor: string;
-  readonly generation: number;
-  readonly firstSlice: number;
-  readonly holder: string;
-  /** Greater than the token of every earlier lease on this partition. */
-  readonly token: number;
-  /** The checkpoint when the lease was taken. */
-  readonly position: number;
 }
 
 /** A snapshot of an aggregate: its state as JSON, at a revision of its stream. */
@@ -88,21 +55,17 @@ export interface DocumentAccess {
 }
 
 /** A transaction on the state; it is gone when the callback of `transaction` has ended. */
-export interface StateUnit {
+export interface StateUnit extends ProcessorUnit {
   /** A generation's documents, as this transaction sees them. */
   documents(collection: string, generation: number): DocumentAccess;
   /** The physical name of a generation's table, quoted for SQL where the store has SQL. */
   table(collection: string, generation: number): string;
-  /**
-   * Moves a checkpoint from one position to another, if the lease still holds and nobody else has moved it.
-   * @throws LeaseLostError and the transaction must not go on.
-   */
-  advance(lease: Lease, from: number, to: number): Promise<void>;
   /** The live generation with its partitions, as this transaction sees them; undefined if there is none. */
   live(processor: string): Promise<LiveGeneration | undefined>;
   /**
    * Makes a building generation live and retires the one that was, in one step that readers never see half of. The
-   * retired one's tokens grow, so that whoever holds a lease on it has lost it. An unknown generation is an error.
+   * retired one's tokens grow, so that whoever holds a lease on it has lost it; how far it was is kept as `replayed`.
+   * An unknown generation or a shadow is an error.
    */
   activate(processor: string, generation: number): Promise<void>;
 }
@@ -120,7 +83,7 @@ export interface DocumentReader<Doc = unknown> {
  * Where processors keep what they know. The one atomic step that everything rests on: effects and checkpoint, guarded
  * by the lease's token, in one `transaction`.
  */
-export interface StateStore<Unit extends StateUnit = StateUnit> {
+export interface StateStore<Unit extends StateUnit = StateUnit> extends ProcessorState {
   /**
    * Runs the callback in one transaction: what it returned is committed, what it threw undoes everything.
    * No other caller's writes become part of it, however long it awaits.
@@ -145,30 +108,22 @@ export interface StateStore<Unit extends StateUnit = StateUnit> {
       readonly fresh?: boolean;
       /** Build it aside until `activate`, even if nothing is live. Default false. */
       readonly beside?: boolean;
+      /** Build it to be compared: always a new one, in the place of an earlier shadow; a real build is left alone. */
+      readonly shadow?: boolean;
+      /** How many partitions of equal width it begins with, 1 to 1024. Default 1. */
+      readonly partitions?: number;
     },
   ): Promise<Generation>;
   /**
-   * Drops a generation that is not live, with its tables and checkpoints; leases on it are lost. One that does not exist
+   * Drops a generation that is not live, with its tables, checkpoints, dead letters and timers; leases on it are lost. One that does not exist
    * is no error; the live one is an InvalidArgumentError.
    */
   dropGeneration(processor: string, generation: number): Promise<void>;
-
-  /** The partitions of one processor, or of all, with checkpoints and leases as they are now. */
-  partitions(processor?: string): Promise<readonly Partition[]>;
   /**
-   * Takes a lease if the partition is free, expired, or already this holder's, with a new token each time; undefined if
-   * another holds it, or if the generation is retired or gone.
+   * Takes a retired generation up again, as one that is being built, in the place of one that was; `activate` then makes
+   * it live once more. @throws InvalidArgumentError if there is no such retired generation
    */
-  acquireLease(
-    partition: Pick<Partition, 'processor' | 'generation' | 'firstSlice'>,
-    options: { readonly holder: string; readonly ttlMs: number },
-  ): Promise<Lease | undefined>;
-  /** Prolongs leases, all in one step; false for each that was lost. The answers are in the order of the leases. */
-  renewLeases(leases: readonly Lease[], ttlMs: number): Promise<readonly boolean[]>;
-  /** Gives a lease back; one that was lost is no error. */
-  releaseLease(lease: Lease): Promise<void>;
-  /** Records why a partition stopped, or with `undefined` that it goes on. A lost lease records nothing. */
-  recordFailure(lease: Lease, failure: Failure | undefined): Promise<void>;
+  reopenGeneration(processor: string, generation: number): Promise<Generation>;
 
   /** The documents of the live generation; empty while there is none. */
   documents(collection: string): DocumentReader;
