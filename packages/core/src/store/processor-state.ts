@@ -87,6 +87,8 @@ export interface DeadLetter {
   readonly error?: LetterError;
   /** How often it was tried; 0 for one that only waits. */
   readonly attempts: number;
+  /** How often of these after it was parked. */
+  readonly retries: number;
   readonly parkedAt: Date;
   readonly lastAttemptAt?: Date;
   /** When it is tried again, if it is the first of its sequence; absent: on command. One that was never tried is due at once. */

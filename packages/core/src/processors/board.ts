@@ -1,0 +1,66 @@
+import type { Clock } from '../clock.js';
+import type { Partition, WorkerPresence } from '../store/processor-state.js';
+import type { StateStore } from '../store/state-store.js';
+
+/** What a worker sees of all processors at one time. */
+export interface View {
+  readonly partitions: readonly Partition[];
+  readonly workers: readonly WorkerPresence[];
+  readonly paused: ReadonlySet<string>;
+}
+
+/** How a worker tells others that it is there; a run that only catches up does not, and takes nothing from anybody. */
+export interface Announcement {
+  readonly name: string;
+  readonly ttlMs: number;
+  readonly processors: readonly string[];
+  readonly report: () => unknown;
+}
+
+/** Looks at the state for all processors of a worker at once, so that many cost no more than one. */
+export class Board {
+  readonly #state: StateStore;
+  readonly #clock: Clock;
+  readonly #announcement: Announcement | undefined;
+  #looking: Promise<View> | undefined;
+  #lookedAt = -Infinity;
+
+  constructor(state: StateStore, clock: Clock, announcement?: Announcement) {
+    this.#state = state;
+    this.#clock = clock;
+    this.#announcement = announcement;
+  }
+
+  /** A view that was begun at most `maxAgeMs` ago. */
+  look(maxAgeMs: number): Promise<View> {
+    const now = this.#clock.now();
+    if (this.#looking && now - this.#lookedAt < maxAgeMs) return this.#looking;
+    this.#lookedAt = now;
+    const looking = this.#read();
+    this.#looking = looking;
+    looking.catch(() => {
+      if (this.#looking === looking) this.#looking = undefined;
+    });
+    return looking;
+  }
+
+  /** Tells the others that the worker has gone. */
+  async leave(): Promise<void> {
+    if (this.#announcement) await this.#state.withdrawWorker(this.#announcement.name);
+  }
+
+  async #read(): Promise<View> {
+    const [workers, partitions, paused] = await Promise.all([
+      this.#announce(),
+      this.#state.partitions(),
+      this.#state.pausedProcessors(),
+    ]);
+    return { workers, partitions, paused: new Set(paused) };
+  }
+
+  async #announce(): Promise<readonly WorkerPresence[]> {
+    if (!this.#announcement) return [];
+    const { name, ttlMs, processors, report } = this.#announcement;
+    return this.#state.announceWorker({ name, processors, report: report() }, ttlMs);
+  }
+}

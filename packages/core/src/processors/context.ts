@@ -1,0 +1,19 @@
+import type { Clock } from '../clock.js';
+import type { EventCodec } from '../events/codec.js';
+import type { Logger } from '../logger.js';
+import type { AppendResult, EventStore, ExpectedRevision, NewEvent } from '../store/event-store.js';
+import type { StateStore, StateUnit } from '../store/state-store.js';
+import type { Wakeup } from './wakeup.js';
+
+/** What every processor of an application works with. */
+export interface ProcessorContext<Unit extends StateUnit = StateUnit> {
+  readonly log: EventStore<Unit>;
+  readonly state: StateStore<Unit>;
+  readonly codec: EventCodec;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Woken by every commit of this process's processors. */
+  readonly commits: Wakeup;
+  /** Woken when somebody in this process pauses, resumes, splits or otherwise steers a processor. */
+  readonly control: Wakeup;
+}

@@ -1,0 +1,156 @@
+import type { EventCodec } from '../events/codec.js';
+import type { EventBatch } from '../store/event-reader.js';
+import type { EventStore, RecordedEvent } from '../store/event-store.js';
+import { sliceOf } from '../store/slices.js';
+import type { StateUnit } from '../store/state-store.js';
+import { decodeOrFail, HandlerError, type Processor } from './processor.js';
+
+/** Pages that are kept for partitions which come a little later. */
+const KEPT_PAGES = 6;
+
+/** An event on its way to a handler. */
+export interface FeedEvent {
+  /** Decoded, unless `failure` says why it could not be. */
+  readonly event: RecordedEvent;
+  readonly failure?: HandlerError;
+}
+
+/** Some events of the log in order, for all partitions of a processor; what is asked of each is computed once. */
+export class FeedPage {
+  readonly events: readonly FeedEvent[];
+  /** The page holds all events that match behind this position, */
+  readonly after: number;
+  /** and up to this one. */
+  readonly through: number;
+  readonly #sequenceOf: (event: RecordedEvent) => string | undefined;
+  #sequences: readonly Sequence[] | undefined;
+
+  constructor(
+    events: readonly FeedEvent[],
+    range: { readonly after: number; readonly through: number },
+    sequenceOf: (event: RecordedEvent) => string | undefined,
+  ) {
+    this.events = events;
+    this.after = range.after;
+    this.through = range.through;
+    this.#sequenceOf = sequenceOf;
+  }
+
+  /** The sequence of each event; computed when the first asks, since a lone partition need not know. */
+  get sequences(): readonly Sequence[] {
+    return (this.#sequences ??= this.events.map((one) => sequenceOfEvent(one, this.#sequenceOf)));
+  }
+}
+
+/** Where an event belongs. */
+export interface Sequence {
+  /** Undefined if the event belongs to several sequences, or to one that cannot be known since it cannot be read. */
+  readonly key: string | undefined;
+  /** The slice of the key, or of the stream where there is no key. */
+  readonly slice: number;
+  /** Why there is no key. */
+  readonly failure?: HandlerError;
+}
+
+/** What a feed needs to read. */
+export interface FeedSource<Unit extends StateUnit> {
+  readonly log: Pick<EventStore<Unit>, 'readAll'>;
+  readonly codec: EventCodec;
+}
+
+/**
+ * Reads the log once for all partitions of a processor that a worker holds: a page that one has asked for is there for
+ * the others when they come to the same place. Each goes at its own pace; one that is far behind the others reads alone.
+ */
+export class Feed<Unit extends StateUnit> {
+  readonly #processor: Processor<Unit>;
+  readonly #source: FeedSource<Unit>;
+  readonly #types: readonly string[];
+  readonly #pageSize: number;
+  readonly #reading = new Map<number, Promise<FeedPage | undefined>>();
+  #pages: FeedPage[] = [];
+  #head = 0;
+
+  constructor(processor: Processor<Unit>, source: FeedSource<Unit>, pageSize: number) {
+    this.#processor = processor;
+    this.#source = source;
+    this.#types = source.codec.storedNames(processor.eventTypes);
+    this.#pageSize = pageSize;
+  }
+
+  /** The log is known to reach up to here. */
+  get head(): number {
+    return this.#head;
+  }
+
+  /** Tells how far the log reaches. */
+  reaches(head: number): void {
+    this.#head = Math.max(this.#head, head);
+  }
+
+  /** A page that continues behind a position; undefined if there is nothing up to `to` yet. */
+  async next(after: number, to: number): Promise<FeedPage | undefined> {
+    const kept = this.#pages.find((page) => page.after <= after && after < page.through);
+    const page = kept ?? (await this.#reading.get(after)) ?? (await this.#start(after, to));
+    // The next page is read while this one is handled.
+    if (page && page === this.#pages.at(-1) && page.through < Math.min(to, this.#head)) {
+      this.#start(page.through, to).catch(() => undefined);
+    }
+    return page;
+  }
+
+  /** Resolves when nothing is being read. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#reading.values());
+  }
+
+  #start(after: number, to: number): Promise<FeedPage | undefined> {
+    const running = this.#reading.get(after);
+    if (running) return running;
+    const reading = this.#read(after, to).finally(() => this.#reading.delete(after));
+    this.#reading.set(after, reading);
+    return reading;
+  }
+
+  async #read(after: number, to: number): Promise<FeedPage | undefined> {
+    const range = { after, to: to === Infinity ? undefined : to, filter: { types: this.#types } };
+    const reader = this.#source.log.readAll({ ...range, batchSize: this.#pageSize });
+    for await (const batch of reader.batches()) {
+      if (batch.through <= after) continue;
+      const page = this.#pageOf(batch, after);
+      this.#pages = [...this.#pages.slice(1 - KEPT_PAGES), page];
+      this.reaches(page.through);
+      return page;
+    }
+    return undefined;
+  }
+
+  #pageOf({ events, through }: EventBatch, after: number): FeedPage {
+    const { codec } = this.#source;
+    const decoded = events.map((event) => decodedOrFailed(codec, event));
+    return new FeedPage(decoded, { after, through }, (event) => this.#processor.sequenceOf(event));
+  }
+}
+
+function decodedOrFailed(codec: EventCodec, event: RecordedEvent): FeedEvent {
+  try {
+    return { event: decodeOrFail(codec, event) };
+  } catch (failure) {
+    if (failure instanceof HandlerError) return { event, failure };
+    throw failure;
+  }
+}
+
+/** @internal The sequence of one event. */
+export function sequenceOfEvent(
+  { event, failure }: FeedEvent,
+  sequenceOf: (event: RecordedEvent) => string | undefined,
+): Sequence {
+  if (failure) return { key: undefined, slice: sliceOf(event.stream), failure };
+  try {
+    const key = sequenceOf(event);
+    return { key, slice: sliceOf(key ?? event.stream) };
+  } catch (cause) {
+    return { key: undefined, slice: sliceOf(event.stream), failure: new HandlerError(event, cause) };
+  }
+}

@@ -1,0 +1,348 @@
+import { setImmediate } from 'node:timers/promises';
+import { messageOf, ProcessorStoppedError } from '../errors.js';
+import type { RecordedEvent } from '../store/event-store.js';
+import type { DeadLetter, Lease } from '../store/processor-state.js';
+import { SLICES } from '../store/slices.js';
+import type { StateUnit } from '../store/state-store.js';
+import { BatchSize } from './batch-size.js';
+import type { Bound } from './bound.js';
+import type { ProcessorContext } from './context.js';
+import { sequenceOfEvent, type Feed, type FeedEvent, type FeedPage, type Sequence } from './feed.js';
+import { handlingOf, type Handling } from './handling.js';
+import { isIn } from './in-transaction.js';
+import { LaneLetters, type HandleLetter } from './lane-letters.js';
+import { LaneWriter, type Checkpoints } from './lane-writer.js';
+import {
+  failedEvent,
+  HandlerError,
+  isTransactional,
+  type HandlingContext,
+  type Processor,
+  type ProcessorHandler,
+} from './processor.js';
+
+/** How often an event may have been begun by processes that ended before it was done. */
+const MOST_CRASHES = 3;
+
+/** Checkpoints of partitions that have nothing to do are written down at the latest when they are so far behind. */
+const MOST_UNSTORED = 50_000;
+
+/** How often dead letters are looked at for those that are due. */
+const LETTERS_MS = 1000;
+
+/** What a partition is worked on with. */
+export interface LaneParts<Unit extends StateUnit> {
+  readonly processor: Processor<Unit>;
+  readonly context: ProcessorContext<Unit>;
+  readonly feed: Feed<Unit>;
+  readonly checkpoints: Checkpoints;
+  readonly bound: Bound;
+  readonly batchSize: number;
+  readonly handling: HandlingContext;
+  /** Called after every commit with the number of events that were handled. */
+  readonly onCommit: (events: number) => void;
+}
+
+/** An event of the partition, and its place in its sequence. */
+interface Own extends FeedEvent {
+  readonly sequence: Sequence;
+}
+
+/** What a lane says of itself to whoever looks at the status. */
+export interface LaneReport {
+  readonly firstSlice: number;
+  readonly events: number;
+  readonly position: number;
+  /** What it is retrying, and since when. */
+  readonly retrying?: { readonly message: string; readonly position: number; readonly attempts: number; readonly since: number };
+}
+
+/**
+ * One partition under one lease: takes its events from the feed, in order, and handles them under the processor's
+ * guarantee and error policy, until its bound, its signal or the loss of its lease ends it.
+ */
+export class Lane<Unit extends StateUnit> {
+  readonly writer: LaneWriter<Unit>;
+  readonly #parts: LaneParts<Unit>;
+  readonly #handler: ProcessorHandler<Unit>;
+  readonly #handling: Handling;
+  readonly #letters: LaneLetters<Unit>;
+  readonly #size: BatchSize;
+  /** Up to here every event is handled alone, since a process has died in this partition. */
+  #carefulThrough: number;
+  #events = 0;
+  #retrying: LaneReport['retrying'];
+  #lettersAt = 0;
+
+  constructor(lease: Lease, parts: LaneParts<Unit>) {
+    const { processor, context, checkpoints, handling, batchSize } = parts;
+    const { state, clock } = context;
+    this.#parts = parts;
+    this.writer = new LaneWriter(lease, state, checkpoints);
+    this.#handler = processor.handler(lease.generation);
+    const committed = (collection: string): ReturnType<typeof state.documentsOf> =>
+      state.documentsOf(collection, lease.generation);
+    this.#handling = handlingOf(processor.guarantee, this.#handler, {
+      writer: this.writer,
+      committed,
+      context: handling,
+    });
+    const handle = letterHandling(this.#handler, this.writer, committed, handling);
+    this.#letters = new LaneLetters({ processor, context, writer: this.writer, handle });
+    this.#size = new BatchSize(clock, batchSize, isTransactional(this.#handler) ? 500 : 1);
+    this.#carefulThrough = lease.crashes > 0 ? Infinity : 0;
+  }
+
+  get report(): LaneReport {
+    const { lease, position } = this.writer;
+    return { firstSlice: lease.firstSlice, events: this.#events, position, retrying: this.#retrying };
+  }
+
+  /**
+   * Works until the bound is reached, if it is final, or until the signal aborts.
+   * @throws LeaseLostError, ProcessorStoppedError, and what the store throws when it is out of reach
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { feed, bound, context } = this.#parts;
+    await this.#letters.load();
+    feed.reaches(await context.log.head());
+    while (!signal.aborted) {
+      await this.#retryLetters(signal);
+      const page = await this.#nextPage();
+      if (page) await this.#handlePage(page, signal);
+      else if (bound.final && this.writer.position >= bound.to) break;
+      else await this.#rest(signal);
+      // A store may answer without ever waiting: lease renewal, and whoever aborts, need a turn of the event loop.
+      await setImmediate();
+    }
+    await this.writer.store();
+  }
+
+  async #nextPage(): Promise<FeedPage | undefined> {
+    const { feed, bound } = this.#parts;
+    const { position } = this.writer;
+    if (position >= bound.to || position >= feed.head) return undefined;
+    return feed.next(position, bound.to);
+  }
+
+  /** Waits for the log to grow, the bound to move, or letters to be due. */
+  async #rest(signal: AbortSignal): Promise<void> {
+    const { context, feed, bound } = this.#parts;
+    await this.writer.store();
+    const over = new AbortController();
+    const abort = (): void => over.abort();
+    signal.addEventListener('abort', abort, { once: true });
+    const grown =
+      this.writer.position < bound.to
+        ? context.log.changes(Math.max(this.writer.position, feed.head), over.signal).then((head) => feed.reaches(head))
+        : bound.raised(over.signal);
+    const waits: Promise<void>[] = [grown];
+    if (this.#letters.any) {
+      waits.push(
+        context.control.wait(LETTERS_MS, context.clock, over.signal).then(() => {
+          this.#lettersAt = 0;
+        }),
+      );
+    }
+    try {
+      if (signal.aborted) return;
+      await Promise.race(waits);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      over.abort();
+      signal.removeEventListener('abort', abort);
+      await Promise.allSettled(waits);
+    }
+  }
+
+  async #retryLetters(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts.context;
+    if (!this.#letters.any || clock.now() < this.#lettersAt) return;
+    const more = await this.#letters.retryDue(signal);
+    this.#lettersAt = more ? 0 : clock.now() + LETTERS_MS;
+  }
+
+  /** Handles the partition's part of a page, some events a commit. */
+  async #handlePage(page: FeedPage, signal: AbortSignal): Promise<void> {
+    const through = Math.min(page.through, this.#parts.bound.to);
+    const own = this.#ownOf(page, through);
+    if (this.#carefulThrough === Infinity) this.#carefulThrough = through;
+    let done = 0;
+    while (done < own.length && !signal.aborted) {
+      const batch = own.slice(done, done + (this.#isCareful ? 1 : this.#size.size));
+      done += batch.length;
+      const to = done === own.length ? through : (batch.at(-1)?.event.position ?? through);
+      await this.#size.measure(batch.length, () => this.#handleBatch(batch, to, signal));
+      await setImmediate();
+    }
+    if (done < own.length) return;
+    this.writer.passTo(through);
+    if (this.writer.unstored > MOST_UNSTORED) await this.writer.store();
+  }
+
+  get #isCareful(): boolean {
+    return this.writer.position < this.#carefulThrough;
+  }
+
+  #ownOf(page: FeedPage, through: number): Own[] {
+    const { lease, position, ahead } = this.writer;
+    const all = lease.firstSlice === 0 && lease.lastSlice === SLICES - 1 && ahead.length === 0 && !this.#letters.any;
+    const own: Own[] = [];
+    page.events.forEach((one, index) => {
+      if (one.event.position <= position || one.event.position > through) return;
+      // Who has all slices and no letters need not know sequences before something fails.
+      const sequence = all && !one.failure ? UNKNOWN : page.sequences[index];
+      if (sequence === undefined || (!all && !isIn(lease, sequence.slice))) return;
+      if (ahead.some((part) => isIn(part, sequence.slice) && one.event.position <= part.position)) return;
+      own.push({ ...one, sequence });
+    });
+    return own;
+  }
+
+  /** One commit, unless something fails: then as many as there are failures more. */
+  async #handleBatch(batch: readonly Own[], through: number, signal: AbortSignal): Promise<void> {
+    let rest = batch;
+    while (rest.length > 0 && !signal.aborted) {
+      const failure = await this.#take(rest, through);
+      if (!failure) break;
+      const index = rest.findIndex(({ event }) => event.position === failure.event.position);
+      const failed = rest[index];
+      if (!failed) throw failure;
+      if (!(await this.#settle(failed, failure, signal))) return;
+      rest = rest.slice(index + 1);
+      if (rest.length === 0) this.writer.passTo(through);
+    }
+    this.#retrying = undefined;
+  }
+
+  /** Takes the batch up to the first event that cannot even be handled; that is its failure then. */
+  async #take(batch: readonly Own[], through: number): Promise<HandlerError | undefined> {
+    const [first] = batch;
+    if (this.#isCareful && first && batch.length === 1) {
+      const crashed = await this.#begin(first.event);
+      if (crashed) return crashed;
+    }
+    const end = batch.findIndex((one) => this.#unhandleable(one) !== undefined);
+    const bad = batch[end];
+    const part = bad ? batch.slice(0, end) : batch;
+    const to = bad ? bad.event.position - 1 : through;
+    const failure = part.length > 0 ? await this.#step(part, to) : undefined;
+    if (failure || !bad) return failure;
+    this.writer.passTo(to);
+    return this.#unhandleable(bad);
+  }
+
+  async #step(part: readonly Own[], through: number): Promise<HandlerError | undefined> {
+    const before = this.writer.position;
+    const events: RecordedEvent[] = [];
+    const letters: DeadLetter[] = [];
+    for (const { event, sequence } of part) {
+      if (this.#letters.holds(sequence.key)) letters.push(this.#letters.behind(event, sequence));
+      else events.push(event);
+    }
+    const failure = await this.#handling.take({ events, letters, through });
+    if (this.writer.position > before) this.#committed(events.length);
+    return failure;
+  }
+
+  #committed(events: number): void {
+    this.#events += events;
+    this.#parts.context.commits.wake();
+    this.#parts.onCommit(events);
+  }
+
+  /** Why an event cannot be given to the handler, if it cannot. */
+  #unhandleable({ event, failure, sequence }: Own): HandlerError | undefined {
+    if (failure ?? sequence.failure) return failure ?? sequence.failure;
+    if (sequence.key !== undefined || sequence === UNKNOWN) return undefined;
+    const { firstSlice, lastSlice } = this.writer.lease;
+    if (firstSlice === 0 && lastSlice === SLICES - 1 && !this.#letters.any) return undefined;
+    const why = this.#letters.any ? 'while there are dead letters' : 'in one of several partitions';
+    return new HandlerError(
+      event,
+      new Error(`it belongs to several sequences, which cannot be kept in order ${why}: declare its sequence`),
+    );
+  }
+
+  /** Retries an event that failed, or gives it up by the policy; false if the signal ended it before. */
+  async #settle(failed: Own, first: HandlerError, signal: AbortSignal): Promise<boolean> {
+    const { errors } = this.#parts.processor;
+    const { clock } = this.#parts.context;
+    const since = clock.now();
+    let failure = first;
+    for (let attempts = 1; ; attempts++) {
+      const kind = failure.cause instanceof ProcessDiedError ? 'permanent' : errors.kindOf(failure.cause);
+      if (kind === 'permanent' || (kind === 'retry' && attempts >= errors.maxAttempts)) {
+        await this.#giveUp(failed, failure.cause, attempts);
+        return true;
+      }
+      const { position } = failed.event;
+      this.#retrying = { message: messageOf(failure.cause), position, attempts, since };
+      await clock.sleep(errors.delayMs(attempts), signal);
+      if (signal.aborted) return false;
+      const again = await this.#take([failed], position);
+      if (!again) return true;
+      failure = again;
+    }
+  }
+
+  async #giveUp({ event, sequence: known }: Own, cause: unknown, attempts: number): Promise<void> {
+    const { processor, context } = this.#parts;
+    const { onError } = processor.errors;
+    if (onError === 'stop') throw new ProcessorStoppedError(processor.name, failedEvent(event), cause);
+    if (onError === 'park') {
+      const sequence = known === UNKNOWN ? sequenceOfEvent({ event }, (one) => processor.sequenceOf(one)) : known;
+      await this.#letters.park(event, sequence, cause, attempts);
+    } else {
+      context.logger.error(
+        `"${processor.name}" skipped ${event.type} at position ${event.position} (${event.stream} revision ${event.revision}): ` +
+          messageOf(cause),
+      );
+      await this.writer.move(event.position);
+    }
+    this.#committed(0);
+  }
+
+  /** Notes that an event is begun; its failure, if too many processes have ended with it. */
+  async #begin(event: RecordedEvent): Promise<HandlerError | undefined> {
+    await this.writer.store();
+    const begun = await this.#parts.context.state.beginAttempt(this.writer.lease, event.position);
+    return begun > MOST_CRASHES ? new HandlerError(event, new ProcessDiedError(begun - 1)) : undefined;
+  }
+}
+
+/** The process ended again and again while an event was handled. */
+class ProcessDiedError extends Error {
+  constructor(times: number) {
+    super(`The process ended ${times} times while it was handled`);
+  }
+}
+
+/** The sequence of an event that nobody has asked for. */
+const UNKNOWN: Sequence = { key: undefined, slice: -1 };
+
+/** How a letter is handled by a handler of either kind. */
+function letterHandling<Unit extends StateUnit>(
+  handler: ProcessorHandler<Unit>,
+  writer: LaneWriter<Unit>,
+  committed: (collection: string) => ReturnType<ProcessorContext<Unit>['state']['documentsOf']>,
+  context: HandlingContext,
+): HandleLetter<Unit> {
+  return async (event, remove) => {
+    if (!isTransactional(handler)) {
+      await handler.handle([event], context);
+      return writer.within(remove);
+    }
+    try {
+      const effects = await handler.prepare([event], committed, context);
+      await writer.within(async (unit) => {
+        await remove(unit);
+        await effects(unit);
+      });
+    } catch (error) {
+      handler.reset();
+      throw error;
+    }
+  };
+}
