@@ -2,7 +2,8 @@ import { UnsupportedError } from '../errors.js';
 import type { EventCodec } from '../events/codec.js';
 import type { EventBatch } from '../store/event-reader.js';
 import type { LogUnit } from '../store/event-store.js';
-import type { Partition, StateUnit } from '../store/state-store.js';
+import type { Partition } from '../store/processor-state.js';
+import type { StateUnit } from '../store/state-store.js';
 import { decodeOrFail, type Projection } from './projection.js';
 
 /** How many events are read at once while a partition is brought forward inside a transaction. */
@@ -26,7 +27,7 @@ export async function handleInTransaction<Unit extends StateUnit>(
   const write = await handler.prepare(decoded, (collection) =>
     unit.documents(collection, partition.generation),
   );
-  await unit.advance({ ...partition, holder: '' }, partition.position, through);
+  await unit.advance(partition, partition.position, through);
   await write(unit);
   return { ...partition, position: through };
 }

@@ -5,7 +5,8 @@ import type { EventCodec } from '../events/codec.js';
 import type { Logger } from '../logger.js';
 import type { EventBatch } from '../store/event-reader.js';
 import type { EventStore, RecordedEvent } from '../store/event-store.js';
-import type { Generation, Lease, StateStore, StateUnit } from '../store/state-store.js';
+import type { Lease } from '../store/processor-state.js';
+import type { Generation, StateStore, StateUnit } from '../store/state-store.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import { ProgressMeter, type OnProgress } from './progress.js';
 import {
