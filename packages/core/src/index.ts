@@ -129,19 +129,43 @@ export type {
 } from './store/event-store.js';
 export { EventReader, type EventBatch } from './store/event-reader.js';
 export type {
+  DeadLetter,
+  Failure,
+  Fence,
+  Lease,
+  LetterError,
+  LetterQuery,
+  LetterSelection,
+  Move,
+  Partition,
+  PartitionKey,
+  ProcessorUnit,
+  SliceProgress,
+  SliceRange,
+  Timer,
+  WorkerPresence,
+} from './store/processor-state.js';
+export type {
   Collection,
   DocumentAccess,
   DocumentReader,
-  Failure,
   Generation,
-  Lease,
   LiveGeneration,
-  Partition,
   Snapshot,
   StateStore,
   StateUnit,
 } from './store/state-store.js';
 export { sliceOf, SLICES } from './store/slices.js';
+export {
+  checkMove,
+  equalRanges,
+  furthestProgress,
+  mergeProgress,
+  noPartition,
+  progressOf,
+  splitProgress,
+  type RangeProgress,
+} from './store/slice-progress.js';
 
 export { ChangeSignal } from './store/change-signal.js';
 export { GroupCommit, type GroupCommitOptions, type Settled } from './store/group-commit.js';

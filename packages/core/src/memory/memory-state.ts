@@ -1,37 +1,41 @@
 import { DefinitionError, InvalidArgumentError, UnsupportedError } from '../errors.js';
-import { SLICES } from '../store/slices.js';
-import type {
-  Collection,
-  Failure,
-  Generation,
-  Lease,
-  LiveGeneration,
-  Partition,
-  StateStore,
-} from '../store/state-store.js';
-import { MemoryTable } from './memory-table.js';
+import type { Lease, PartitionKey, SliceRange } from '../store/processor-state.js';
+import { equalRanges, furthestProgress, progressOf } from '../store/slice-progress.js';
+import type { Collection, Generation, LiveGeneration, StateStore } from '../store/state-store.js';
+import { MemoryLetters } from './memory-letters.js';
+import { MemoryPartitions } from './memory-partitions.js';
+import { keyOf, MemoryTable } from './memory-table.js';
+import { MemoryTimers } from './memory-timers.js';
+import { MemoryWorkers } from './memory-workers.js';
 
 type GenerationOptions = Parameters<StateStore['createGeneration']>[1];
-type PartitionKey = Pick<Partition, 'processor' | 'generation' | 'firstSlice'>;
 
-/** Generations, partitions and documents; as a layer over another state, those that a transaction sees. */
+/** Everything but the log and snapshots; as a layer over another state, what a transaction sees. */
 export class MemoryState {
   readonly #below: MemoryState | undefined;
   readonly #generations: MemoryTable<Generation>;
-  readonly #partitions: MemoryTable<Partition>;
+  readonly partitions: MemoryPartitions;
+  readonly letters: MemoryLetters;
+  readonly timers: MemoryTimers;
+  readonly workers = new MemoryWorkers();
+  readonly #paused = new Set<string>();
   readonly #documents = new Map<string, MemoryTable<string>>();
   readonly #newest = new Map<string, number>();
 
   constructor(below?: MemoryState) {
     this.#below = below;
     this.#generations = new MemoryTable(below ? below.#generations : undefined);
-    this.#partitions = new MemoryTable(below ? below.#partitions : undefined);
+    this.partitions = new MemoryPartitions(below?.partitions);
+    this.letters = new MemoryLetters(below?.letters);
+    this.timers = new MemoryTimers(below?.timers);
   }
 
   /** Writes this layer into the state below it. */
   commit(): void {
     this.#generations.commit();
-    this.#partitions.commit();
+    this.partitions.commit();
+    this.letters.commit();
+    this.timers.commit();
     for (const table of this.#documents.values()) table.commit();
   }
 
@@ -43,22 +47,27 @@ export class MemoryState {
   }
 
   createGeneration(processor: string, options: GenerationOptions): Generation {
-    const { version, collections, fresh = false, beside = false } = options;
+    const { version, collections, fresh = false, beside = false, shadow = false } = options;
+    const ranges = equalRanges(options.partitions ?? 1);
     const all = this.generations(processor);
     const live = all.find(({ status }) => status === 'live');
-    if (live?.version === version && !beside && !fresh) return live;
-    const building = all.find(({ status }) => status === 'building');
-    if (building?.version === version && !fresh) return building;
+    if (live?.version === version && !beside && !fresh && !shadow) return live;
+    const before = all.find((one) => one.status === 'building' && one.shadow === shadow);
+    if (before?.version === version && !fresh && !shadow) return before;
     this.#checkCollections(processor, collections);
-    if (building) this.dropGeneration(processor, building.generation);
-    return this.#insert({
+    if (before) this.dropGeneration(processor, before.generation);
+    const created: Generation = {
       processor,
       generation: (this.#newest.get(processor) ?? 0) + 1,
       version,
-      status: live || beside ? 'building' : 'live',
+      status: live || beside || shadow ? 'building' : 'live',
       collections: Object.freeze(collections.map(({ name }) => name)),
       startedAfter: options.after ?? 0,
-    });
+      shadow,
+      replayed: Object.freeze([]),
+    };
+    this.#insert(created, ranges);
+    return created;
   }
 
   dropGeneration(processor: string, generation: number): void {
@@ -68,70 +77,58 @@ export class MemoryState {
       throw new InvalidArgumentError('generation', generation, 'must not be the live one');
     this.#generations.delete(keyOf(processor, generation));
     for (const name of found.collections) this.#documents.delete(tableName(name, generation));
-    for (const partition of this.partitions(processor)) {
-      if (partition.generation === generation) this.#partitions.delete(partitionKey(partition));
-    }
+    this.partitions.remove(found);
+    this.letters.removeAll(processor, generation);
+    this.timers.removeAll(found);
+  }
+
+  reopenGeneration(processor: string, generation: number): Generation {
+    const all = this.generations(processor);
+    const retired = all.find((one) => one.generation === generation && one.status === 'retired');
+    if (!retired)
+      throw new InvalidArgumentError('generation', generation, `must be a retired one of "${processor}"`);
+    const before = all.find(({ status, shadow }) => status === 'building' && !shadow);
+    if (before) this.dropGeneration(processor, before.generation);
+    return this.#putGeneration({ ...retired, status: 'building' });
   }
 
   activate(processor: string, generation: number): void {
     const next = this.#generations.get(keyOf(processor, generation));
-    if (next?.status !== 'building')
+    if (next?.status !== 'building' || next.shadow)
       throw new InvalidArgumentError('generation', generation, `must be one of "${processor}" being built`);
-    const live = this.generations(processor).find(({ status }) => status === 'live');
-    if (live) this.#retire(live);
-    this.#generations.set(keyOf(processor, generation), Object.freeze({ ...next, status: 'live' }));
+    const live = this.live(processor);
+    if (!live) {
+      this.#putGeneration({ ...next, status: 'live' });
+      return;
+    }
+    const done = progressOf(live.partitions);
+    this.#putGeneration({ ...live.generation, status: 'retired' });
+    this.partitions.fence(processor, live.generation.generation);
+    const replayed = Object.freeze(furthestProgress([...live.generation.replayed, ...done]));
+    this.#putGeneration({ ...next, status: 'live', replayed });
   }
 
   live(processor: string): LiveGeneration | undefined {
     const generation = this.generations(processor).find(({ status }) => status === 'live');
-    return generation && { generation, partitions: this.#partitionsOf(generation) };
-  }
-
-  partitions(processor?: string): Partition[] {
-    return this.#partitions
-      .rows()
-      .filter((one) => processor === undefined || one.processor === processor)
-      .sort(
-        (a, b) =>
-          (a.processor < b.processor ? -1 : a.processor > b.processor ? 1 : 0) ||
-          a.generation - b.generation ||
-          a.firstSlice - b.firstSlice,
-      )
-      .map((one) => copyOf(one));
+    return generation && { generation, partitions: this.partitions.of(generation) };
   }
 
   acquireLease(key: PartitionKey, holder: string, now: number, ttlMs: number): Lease | undefined {
-    const partition = this.#partitions.get(partitionKey(key));
-    if (!partition || this.#isRetired(partition) || isHeldByOther(partition, holder, now)) return undefined;
-    const token = partition.token + 1;
-    this.#put({ ...partition, token, holder, leaseExpiresAt: new Date(now + ttlMs) });
-    const { processor, generation, firstSlice, position } = partition;
-    return { processor, generation, firstSlice, holder, token, position };
+    const { processor, generation } = key;
+    if (this.#generations.get(keyOf(processor, generation))?.status === 'retired') return undefined;
+    if (this.#paused.has(processor)) return undefined;
+    return this.partitions.acquire(key, holder, now, ttlMs);
   }
 
-  renewLease(lease: Lease, expiresAt: number): boolean {
-    const partition = this.#fenced(lease);
-    if (partition?.holder === undefined) return false;
-    this.#put({ ...partition, leaseExpiresAt: new Date(expiresAt) });
-    return true;
+  setPaused(processor: string, paused: boolean, fence: boolean): void {
+    if (paused) this.#paused.add(processor);
+    else this.#paused.delete(processor);
+    if (paused && fence) this.partitions.fence(processor);
+    if (!paused) this.partitions.forgetFailures(processor);
   }
 
-  releaseLease(lease: Lease): void {
-    const partition = this.#fenced(lease);
-    if (partition) this.#put({ ...partition, holder: undefined, leaseExpiresAt: undefined });
-  }
-
-  recordFailure(lease: Lease, failure: Failure | undefined): void {
-    const partition = this.#fenced(lease);
-    if (partition) this.#put({ ...partition, failure: failure && structuredClone(failure) });
-  }
-
-  /** False if the lease was lost or the checkpoint is not where it was taken to be. */
-  advance(lease: Lease, from: number, to: number): boolean {
-    const partition = this.#fenced(lease);
-    if (partition?.position !== from) return false;
-    this.#put({ ...partition, position: to });
-    return true;
+  pausedProcessors(): string[] {
+    return [...this.#paused].sort();
   }
 
   /** The documents of one generation; undefined if it has no such collection. */
@@ -154,52 +151,19 @@ export class MemoryState {
     return live && this.documents(collection, live.generation);
   }
 
-  #insert(created: Generation): Generation {
-    const generation = Object.freeze(created);
-    const { processor, generation: number, startedAfter } = generation;
+  #insert(generation: Generation, ranges: readonly SliceRange[]): void {
+    const { processor, generation: number, collections, startedAfter } = generation;
     // Numbers are never used again, or a lease on a dropped generation could hold on its successor.
     this.#newest.set(processor, number);
-    this.#generations.set(keyOf(processor, number), generation);
-    for (const name of generation.collections)
-      this.#documents.set(tableName(name, number), new MemoryTable());
-    this.#put({
-      processor,
-      generation: number,
-      firstSlice: 0,
-      lastSlice: SLICES - 1,
-      position: startedAfter,
-      token: 0,
-    });
-    return generation;
+    this.#putGeneration(generation);
+    for (const name of collections) this.#documents.set(tableName(name, number), new MemoryTable());
+    this.partitions.create(generation, ranges, startedAfter);
   }
 
-  #retire(live: Generation): void {
-    this.#generations.set(
-      keyOf(live.processor, live.generation),
-      Object.freeze({ ...live, status: 'retired' }),
-    );
-    for (const partition of this.#partitionsOf(live)) {
-      const token = partition.token + 1;
-      this.#put({ ...partition, token, holder: undefined, leaseExpiresAt: undefined });
-    }
-  }
-
-  #partitionsOf({ processor, generation }: Generation): Partition[] {
-    return this.partitions(processor).filter((one) => one.generation === generation);
-  }
-
-  #isRetired({ processor, generation }: Partition): boolean {
-    return this.#generations.get(keyOf(processor, generation))?.status === 'retired';
-  }
-
-  /** The partition of a lease, if the lease's token is still the newest. */
-  #fenced(lease: Lease): Partition | undefined {
-    const partition = this.#partitions.get(partitionKey(lease));
-    return partition?.token === lease.token ? partition : undefined;
-  }
-
-  #put(partition: Partition): void {
-    this.#partitions.set(partitionKey(partition), partition);
+  #putGeneration(generation: Generation): Generation {
+    const frozen = Object.freeze(generation);
+    this.#generations.set(keyOf(frozen.processor, frozen.generation), frozen);
+    return frozen;
   }
 
   #checkCollections(processor: string, collections: readonly Collection[]): void {
@@ -223,26 +187,4 @@ export class MemoryState {
 /** The name of a generation's table. */
 export function tableName(collection: string, generation: number): string {
   return `${collection}__${generation}`;
-}
-
-/** Dates can be changed by whoever holds them. */
-function copyOf(partition: Partition): Partition {
-  const { leaseExpiresAt, failure } = partition;
-  return {
-    ...partition,
-    leaseExpiresAt: leaseExpiresAt && new Date(leaseExpiresAt),
-    failure: failure && structuredClone(failure),
-  };
-}
-
-function isHeldByOther({ holder, leaseExpiresAt }: Partition, by: string, now: number): boolean {
-  return holder !== undefined && holder !== by && (leaseExpiresAt?.getTime() ?? 0) > now;
-}
-
-function keyOf(...parts: readonly (string | number)[]): string {
-  return JSON.stringify(parts);
-}
-
-function partitionKey({ processor, generation, firstSlice }: PartitionKey): string {
-  return keyOf(processor, generation, firstSlice);
 }

@@ -27,15 +27,13 @@ import { checkPosition, readAllRange, readStreamRange } from '../store/read-rang
 import type {
   DocumentAccess,
   DocumentReader,
-  Failure,
   Generation,
-  Lease,
-  Partition,
   Snapshot,
   StateStore,
 } from '../store/state-store.js';
 import { documentReader } from './memory-documents.js';
 import { MemoryLog, toRecorded, type StagedAppends } from './memory-log.js';
+import { MemoryProcessors } from './memory-processors.js';
 import { MemoryState } from './memory-state.js';
 import { MemoryUnit } from './memory-unit.js';
 
@@ -52,7 +50,7 @@ type StoredSnapshot = Omit<Snapshot, 'state'> & { readonly state: string };
  * Log and state in memory, for tests and experiments: it behaves like a store on a database, and is gone with the
  * process. Make it with `memoryStore()`.
  */
-export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUnit> {
+export class MemoryStore extends MemoryProcessors implements EventStore<MemoryUnit>, StateStore<MemoryUnit> {
   readonly supports: EventStoreSupports = { multiStreamAppend: true, inline: true, gaplessPositions: true };
 
   readonly #maxEventBytes: number;
@@ -67,6 +65,7 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
 
   /** @internal Use `memoryStore`. */
   constructor({ maxEventBytes, clock }: Required<MemoryStoreOptions>) {
+    super();
     this.#maxEventBytes = maxEventBytes;
     this.#clock = clock;
     this.#log = new MemoryLog(clock);
@@ -140,32 +139,8 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     return this.#change('dropGeneration', () => this.#state.dropGeneration(processor, generation));
   }
 
-  async partitions(processor?: string): Promise<readonly Partition[]> {
-    this.#check();
-    return this.#state.partitions(processor);
-  }
-
-  acquireLease(
-    partition: Pick<Partition, 'processor' | 'generation' | 'firstSlice'>,
-    { holder, ttlMs }: { readonly holder: string; readonly ttlMs: number },
-  ): Promise<Lease | undefined> {
-    return this.#change('acquireLease', () =>
-      this.#state.acquireLease(partition, holder, this.#clock.now(), ttlMs),
-    );
-  }
-
-  renewLeases(leases: readonly Lease[], ttlMs: number): Promise<readonly boolean[]> {
-    return this.#change('renewLeases', () =>
-      leases.map((lease) => this.#state.renewLease(lease, this.#clock.now() + ttlMs)),
-    );
-  }
-
-  releaseLease(lease: Lease): Promise<void> {
-    return this.#change('releaseLease', () => this.#state.releaseLease(lease));
-  }
-
-  recordFailure(lease: Lease, failure: Failure | undefined): Promise<void> {
-    return this.#change('recordFailure', () => this.#state.recordFailure(lease, failure));
+  reopenGeneration(processor: string, generation: number): Promise<Generation> {
+    return this.#change('reopenGeneration', () => this.#state.reopenGeneration(processor, generation));
   }
 
   documents(collection: string): DocumentReader {
@@ -213,6 +188,15 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  protected async look<Result>(work: (state: MemoryState, now: number) => Result): Promise<Result> {
+    this.#check();
+    return work(this.#state, this.#clock.now());
+  }
+
+  protected change<Result>(call: string, work: (state: MemoryState, now: number) => Result): Promise<Result> {
+    return this.#change(call, () => work(this.#state, this.#clock.now()));
   }
 
   #check(): void {

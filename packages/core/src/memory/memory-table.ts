@@ -45,3 +45,8 @@ export class MemoryTable<Row> {
     this.#rows.clear();
   }
 }
+
+/** A key made of several values. */
+export function keyOf(...parts: readonly (string | number)[]): string {
+  return JSON.stringify(parts);
+}

@@ -2,7 +2,8 @@ import { InvalidArgumentError, LeaseLostError } from '../errors.js';
 import { EventReader } from '../store/event-reader.js';
 import type { LogUnit, ReadAllOptions } from '../store/event-store.js';
 import { readAllRange } from '../store/read-range.js';
-import type { DocumentAccess, Lease, LiveGeneration, StateUnit } from '../store/state-store.js';
+import type { DeadLetter, Fence, PartitionKey, Timer } from '../store/processor-state.js';
+import type { DocumentAccess, LiveGeneration, StateUnit } from '../store/state-store.js';
 import { checkOpen, type TransactionScope } from '../store/transaction-scope.js';
 import { documentAccess } from './memory-documents.js';
 import type { MemoryLog, StoredEvent } from './memory-log.js';
@@ -37,9 +38,36 @@ export class MemoryUnit implements StateUnit, LogUnit {
     return tableName(collection, generation);
   }
 
-  async advance(lease: Lease, from: number, to: number): Promise<void> {
+  async advance(lease: Fence, from: number, to: number): Promise<void> {
     this.#check();
-    if (!this.#state.advance(lease, from, to)) throw new LeaseLostError(lease.processor, lease.token);
+    if (this.#state.partitions.advance({ lease, from, to })) return;
+    throw new LeaseLostError(lease.processor, lease.token);
+  }
+
+  async park(letters: readonly DeadLetter[]): Promise<void> {
+    this.#check();
+    this.#state.letters.park(letters);
+  }
+
+  async unpark(letter: Pick<DeadLetter, 'processor' | 'generation' | 'position'>): Promise<boolean> {
+    this.#check();
+    return this.#state.letters.unpark(letter);
+  }
+
+  async setTimers(
+    owner: Pick<PartitionKey, 'processor' | 'generation'>,
+    timers: readonly Timer[],
+  ): Promise<void> {
+    this.#check();
+    this.#state.timers.set(owner, timers);
+  }
+
+  async removeTimers(
+    owner: Pick<PartitionKey, 'processor' | 'generation'>,
+    timers: readonly Pick<Timer, 'sequence' | 'name'>[],
+  ): Promise<readonly boolean[]> {
+    this.#check();
+    return this.#state.timers.remove(owner, timers);
   }
 
   async live(processor: string): Promise<LiveGeneration | undefined> {

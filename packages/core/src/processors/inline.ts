@@ -1,6 +1,7 @@
 import { InlineProjectionError, ProcessorStoppedError } from '../errors.js';
 import type { InlineHook, LogUnit, RecordedEvent } from '../store/event-store.js';
-import type { Partition, StateUnit } from '../store/state-store.js';
+import type { Partition } from '../store/processor-state.js';
+import type { StateUnit } from '../store/state-store.js';
 import { bringForward, handleInTransaction, withLog } from './in-transaction.js';
 import type { ProcessorContext } from './processor.js';
 import { failedEvent, HandlerError, type Projection } from './projection.js';

@@ -1,7 +1,8 @@
 import type { Clock } from '../clock.js';
 import { LeaseLostError, messageOf } from '../errors.js';
 import type { Logger } from '../logger.js';
-import type { Lease, StateStore } from '../store/state-store.js';
+import type { Lease } from '../store/processor-state.js';
+import type { StateStore } from '../store/state-store.js';
 
 export interface LeaseKeeperContext {
   readonly state: Pick<StateStore, 'renewLeases'>;

@@ -1,5 +1,6 @@
 import { ProcessorStoppedError, WaitTimeoutError } from '../errors.js';
-import type { Failure, Generation, Partition, StateUnit } from '../store/state-store.js';
+import type { Failure, Partition } from '../store/processor-state.js';
+import type { Generation, StateUnit } from '../store/state-store.js';
 import type { ProcessorContext } from './processor.js';
 import type { Projection, ProjectionMode } from './projection.js';
 

@@ -90,9 +90,10 @@ class Swap<Unit extends StateUnit> {
     return true;
   }
 
-  #letterOf(event: RecordedEvent, sequence: Sequence, parked: Set<string>): DeadLetter | undefined {
+  #letterOf(event: RecordedEvent, sequence: Sequence, parked: Set<string>): DeadLetter | 'skip' | undefined {
     const letters = { processor: this.#processor, generation: this.#building.generation, clock: this.#context.clock };
     if (this.#failures.has(event.position)) {
+      if (this.#processor.errors.onError === 'skip') return 'skip';
       parked.add(sequence.key ?? event.stream);
       return failedLetter(letters, behindLetter(letters, event, sequence), this.#failures.get(event.position));
     }
@@ -101,7 +102,7 @@ class Swap<Unit extends StateUnit> {
 
   #giveUp({ event, cause }: HandlerError): 'again' {
     const { name, errors } = this.#processor;
-    if (errors.onError !== 'park') throw new ProcessorStoppedError(name, failedEvent(event), cause);
+    if (errors.onError === 'stop') throw new ProcessorStoppedError(name, failedEvent(event), cause);
     this.#failures.set(event.position, cause);
     return 'again';
   }

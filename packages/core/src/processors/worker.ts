@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { InvalidArgumentError, LeaseLostError, ProcessorStoppedError } from '../errors.js';
-import type { Generation, Partition, StateUnit } from '../store/state-store.js';
+import type { Partition } from '../store/processor-state.js';
+import type { Generation, StateUnit } from '../store/state-store.js';
 import { bringForward, hasLog, withLog } from './in-transaction.js';
 import type { InlineProjections } from './inline.js';
 import { LeaseKeeper } from './lease-keeper.js';

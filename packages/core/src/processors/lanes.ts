@@ -1,0 +1,120 @@
+import { LeaseLostError, messageOf, ProcessorStoppedError } from '../errors.js';
+import type { Failure, Lease, Partition } from '../store/processor-state.js';
+import type { StateUnit } from '../store/state-store.js';
+import type { ProcessorContext } from './context.js';
+import { Lane, type LaneParts, type LaneReport } from './lane.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import { failedEvent, HandlerError } from './processor.js';
+import { isTransient } from './transient.js';
+
+/** How a lane ended; `done` when it reached its bound or was told to stop. */
+export type LaneEnd = { readonly kind: 'done' | 'lost' | 'unavailable' | 'stopped'; readonly error?: unknown };
+
+interface Running<Unit extends StateUnit> {
+  readonly lane: Lane<Unit>;
+  readonly stop: AbortController;
+  readonly ended: Promise<void>;
+}
+
+/** What lanes are started with beside their lease. */
+export interface LanesOptions<Unit extends StateUnit> extends LaneParts<Unit> {
+  readonly leases: LeaseKeeper;
+  readonly holder: string;
+  readonly leaseMs: number;
+  /** Called when a lane has ended and its lease is given back. */
+  readonly onEnd: (firstSlice: number, end: LaneEnd) => void;
+}
+
+/** The partitions of one generation that a worker holds, each worked on by a lane of its own. */
+export class Lanes<Unit extends StateUnit> {
+  readonly #options: LanesOptions<Unit>;
+  readonly #running = new Map<number, Running<Unit>>();
+
+  constructor(options: LanesOptions<Unit>) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#running.size;
+  }
+
+  has(firstSlice: number): boolean {
+    return this.#running.has(firstSlice);
+  }
+
+  reports(): LaneReport[] {
+    return [...this.#running.values()].map(({ lane }) => lane.report);
+  }
+
+  /** The position of the lane that is least far; undefined without lanes. */
+  least(): number | undefined {
+    const positions = [...this.#running.values()].map(({ lane }) => lane.writer.position);
+    return positions.length > 0 ? Math.min(...positions) : undefined;
+  }
+
+  /** Takes the lease of a partition and starts to work on it; false if another holds it. */
+  async start(partition: Partition): Promise<boolean> {
+    const { holder, leaseMs, context } = this.#options;
+    const lease = await context.state.acquireLease(partition, { holder, ttlMs: leaseMs });
+    if (!lease) return false;
+    const lane = new Lane(lease, this.#options);
+    const stop = new AbortController();
+    const ended = this.#run(lane, lease, stop, partition.failure).then((end) => {
+      this.#running.delete(lease.firstSlice);
+      this.#options.onEnd(lease.firstSlice, end);
+    });
+    this.#running.set(lease.firstSlice, { lane, stop, ended });
+    return true;
+  }
+
+  /** Lets some lanes finish what they have in hand and give their leases back; by default all. */
+  async stop(count = Infinity): Promise<void> {
+    const stopping = [...this.#running.values()].slice(-Math.min(count, this.#running.size));
+    for (const { stop } of stopping) stop.abort();
+    await Promise.all(stopping.map(({ ended }) => ended));
+  }
+
+  async #run(lane: Lane<Unit>, lease: Lease, stop: AbortController, failure: Failure | undefined): Promise<LaneEnd> {
+    const { state } = this.#options.context;
+    const kept = this.#options.leases.keep(lease);
+    const abort = (): void => stop.abort();
+    kept.lost.addEventListener('abort', abort, { once: true });
+    try {
+      if (failure) await state.recordFailure(lease, undefined);
+      await lane.run(stop.signal);
+      return kept.lost.aborted ? { kind: 'lost', error: kept.lost.reason } : { kind: 'done' };
+    } catch (error) {
+      return await this.#ended(lease, error);
+    } finally {
+      kept.stop();
+      await state.releaseLease(lease).catch((error: unknown) => this.#expires(error));
+    }
+  }
+
+  async #ended(lease: Lease, error: unknown): Promise<LaneEnd> {
+    if (error instanceof LeaseLostError) return { kind: 'lost', error };
+    if (isTransient(error)) return { kind: 'unavailable', error };
+    const stopped = stoppedError(lease.processor, error);
+    await this.#recordFailure(lease, stopped);
+    return { kind: 'stopped', error: stopped };
+  }
+
+  async #recordFailure(lease: Lease, stopped: ProcessorStoppedError): Promise<void> {
+    const { state, clock, logger } = this.#options.context;
+    const failure = { message: messageOf(stopped.cause), event: stopped.event, at: new Date(clock.now()) };
+    await state.recordFailure(lease, failure).catch((error: unknown) => {
+      logger.error(`could not record why "${lease.processor}" stopped`, error);
+    });
+  }
+
+  #expires(error: unknown): void {
+    const { context, processor } = this.#options;
+    context.logger.warn(`a lease of "${processor.name}" expires by itself: ${messageOf(error)}`);
+  }
+}
+
+function stoppedError(processor: string, error: unknown): ProcessorStoppedError {
+  if (error instanceof ProcessorStoppedError) return error;
+  if (!(error instanceof HandlerError)) return new ProcessorStoppedError(processor, undefined, error);
+  return new ProcessorStoppedError(processor, failedEvent(error.event), error.cause);
+}

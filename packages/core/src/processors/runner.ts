@@ -1,0 +1,338 @@
+import { messageOf, ProcessorOutdatedError, ProcessorRolledBackError, ProcessorStoppedError } from '../errors.js';
+import type { Partition } from '../store/processor-state.js';
+import type { Generation, StateUnit } from '../store/state-store.js';
+import type { Board, View } from './board.js';
+import { Bound } from './bound.js';
+import type { ProcessorContext } from './context.js';
+import { holderOf, shareOf } from './fair-share.js';
+import { Feed } from './feed.js';
+import { generationFor } from './generation-choice.js';
+import type { LaneReport } from './lane.js';
+import type { Checkpoints } from './lane-writer.js';
+import { Lanes, type LaneEnd } from './lanes.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import type { Processor } from './processor.js';
+import { ProgressMeter, type OnProgress } from './progress.js';
+import { replayCheck } from './replay-check.js';
+import { swapIn } from './swap.js';
+import { untilAvailable } from './transient.js';
+import { Wakeup } from './wakeup.js';
+
+/** How a worker's processors work. */
+export interface RunnerOptions {
+  /** Identifies the worker that holds the leases. */
+  readonly holder: string;
+  /** How long a lease lasts without renewal. */
+  readonly leaseMs: number;
+  /** Events read and committed at once, at most. */
+  readonly batchSize: number;
+  /** Called after every commit. */
+  readonly onProgress?: OnProgress;
+  /** Renews the leases of the worker's processors. */
+  readonly leases: LeaseKeeper;
+  readonly board: Board;
+  readonly checkpoints: Checkpoints;
+  /** Whether it shares the partitions with other workers, or takes whatever is free. */
+  readonly shares: boolean;
+}
+
+/** What a run is for: to follow the log, or to end at a position. */
+export type Goal = 'follow' | { readonly to: number };
+
+/** How often a worker looks at what others do, at most. */
+const LOOK_MS = 1000;
+
+/** How often a run that is to end somewhere looks whether others are there. */
+const PASSIVE_LOOK_MS = 50;
+
+/**
+ * One processor in one worker: finds the generation to work on, takes its share of the partitions, swaps finished builds
+ * in, and answers to pauses, failures and other workers.
+ */
+export class ProcessorRunner<Unit extends StateUnit> {
+  readonly processor: Processor<Unit>;
+  readonly #context: ProcessorContext<Unit>;
+  readonly #options: RunnerOptions;
+  readonly #wakeup = new Wakeup();
+  /** Failures that were there when the run began: they are tried again. */
+  #known: ReadonlySet<number> | undefined;
+  #lanes: Lanes<Unit> | undefined;
+  #stopped: unknown;
+  #unavailable = 0;
+  #fresh = true;
+  #said = '';
+
+  constructor(processor: Processor<Unit>, context: ProcessorContext<Unit>, options: RunnerOptions) {
+    this.processor = processor;
+    this.#context = context;
+    this.#options = options;
+  }
+
+  /** What the partitions that it holds are doing. */
+  reports(): LaneReport[] {
+    return this.#lanes?.reports() ?? [];
+  }
+
+  /**
+   * Works until the goal is reached; builds and swaps in a new version first, where this code has one. True once the goal
+   * is reached, false if the signal aborted before.
+   * @throws ProcessorStoppedError, ProcessorOutdatedError, ProcessorRolledBackError
+   */
+  async run(goal: Goal, signal: AbortSignal): Promise<boolean> {
+    while (!signal.aborted) {
+      const generation = await this.#choose(goal, signal);
+      if (!generation) return false;
+      if (generation.status === 'live') {
+        if (await this.#work(generation, goal, signal)) return true;
+      } else {
+        await this.build(generation, signal);
+      }
+    }
+    return false;
+  }
+
+  /**
+   * Fills a build up to where the live generation is, and swaps it in. False if the signal aborted, or if the build was
+   * dropped or swapped in by another meanwhile. @throws ProcessorStoppedError
+   */
+  async build(building: Generation, signal: AbortSignal): Promise<boolean> {
+    while (!signal.aborted) {
+      if (!(await this.fill(building, signal))) return false;
+      if (await this.#available(() => swapIn(this.processor, building, this.#context), signal)) return true;
+    }
+    return false;
+  }
+
+  /** Fills a build up to where the live generation is. False like `build`. */
+  async fill(building: Generation, signal: AbortSignal): Promise<boolean> {
+    return this.#work(building, { to: await this.#context.log.head() }, signal);
+  }
+
+  /** The generation that this code works on; while another version is live in its place, a follower waits. */
+  async #choose(goal: Goal, signal: AbortSignal): Promise<Generation | undefined> {
+    while (!signal.aborted) {
+      try {
+        return await this.#available(() => generationFor(this.processor, this.#context.state), signal);
+      } catch (error) {
+        if (signal.aborted) return undefined;
+        const waits = error instanceof ProcessorOutdatedError || error instanceof ProcessorRolledBackError;
+        if (!waits || goal !== 'follow') throw error;
+        this.#say(`${error.message}; until then this worker leaves it alone`);
+        await this.#rest(LOOK_MS, signal);
+      }
+    }
+    return undefined;
+  }
+
+  /** Holds partitions of a generation until the goal is reached (true), or the generation is another's business (false). */
+  async #work(generation: Generation, goal: Goal, signal: AbortSignal): Promise<boolean> {
+    const bound = new Bound(goal === 'follow' ? Infinity : goal.to, { final: goal !== 'follow' });
+    const lanes = this.#open(generation, bound, await this.#hasLive(generation));
+    this.#lanes = lanes.lanes;
+    this.#fresh = true;
+    try {
+      while (!signal.aborted) {
+        const view = await this.#available(() => this.#look(goal), signal);
+        const outcome = await this.#step(generation, view, bound, lanes.lanes);
+        if (this.#stopped !== undefined) break;
+        if (outcome !== 'goOn') return outcome === 'reached';
+        await this.#rest(this.#pauseMs(goal), signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      await lanes.lanes.stop();
+      await lanes.feed.idle();
+      this.#lanes = undefined;
+    }
+    if (this.#stopped !== undefined) throw this.#takeStopped();
+    return false;
+  }
+
+  async #step(
+    generation: Generation,
+    { partitions, workers, paused }: View,
+    bound: Bound,
+    lanes: Lanes<Unit>,
+  ): Promise<'goOn' | 'reached' | 'changed'> {
+    const { name } = this.processor;
+    const ofProcessor = partitions.filter(({ processor }) => processor === name);
+    const own = ofProcessor.filter((one) => one.generation === generation.generation);
+    if (own.length === 0 || !(await this.#isCurrent(generation, ofProcessor))) return 'changed';
+    if (paused.has(name)) {
+      this.#say(`"${name}" is paused`);
+      await lanes.stop();
+      return 'goOn';
+    }
+    if (generation.status === 'building') bound.raise(leastLive(ofProcessor, generation));
+    if (bound.final && lanes.size === 0 && own.every(({ position }) => position >= bound.to)) return 'reached';
+    const failed = this.#failedElsewhere(own, lanes);
+    if (failed?.failure) return this.#halt(failed.failure, bound, lanes);
+    await this.#balance(own, workers.filter(({ processors }) => processors.includes(this.#key)).map((one) => one.name), bound, lanes);
+    return 'goOn';
+  }
+
+  /** Takes and gives up partitions. */
+  async #balance(own: readonly Partition[], workers: readonly string[], bound: Bound, lanes: Lanes<Unit>): Promise<void> {
+    const { holder, shares } = this.#options;
+    const now = this.#context.clock.now();
+    // What is this worker's own by name, without a lane, it has lost: it may take it again at once.
+    const seen = own.map((one) => (one.holder === holder && !lanes.has(one.firstSlice) ? { ...one, holder: undefined } : one));
+    const share = shares
+      ? shareOf(seen, holder, workers, now)
+      : { acquire: seen.filter((one) => holderOf(one, now) === undefined), release: 0 };
+    if (share.release > 0) await lanes.stop(share.release);
+    for (const partition of share.acquire) {
+      if (lanes.has(partition.firstSlice) || partition.position >= bound.to) continue;
+      await lanes.start(partition);
+    }
+    if (lanes.size > 0 || own.every(({ position }) => position >= bound.to)) this.#said = '';
+    else if (own.every((one) => holderOf(one, now) !== undefined)) {
+      this.#say(`"${this.processor.name}" is held by another worker: waiting for its lease`);
+    }
+  }
+
+  /** Another worker has stopped at an error since this run began. */
+  #failedElsewhere(own: readonly Partition[], lanes: Lanes<Unit>): Partition | undefined {
+    this.#known ??= new Set(own.filter(({ failure }) => failure).map(({ failure }) => failure?.at.getTime() ?? 0));
+    return own.find(({ failure, firstSlice }) => failure && !this.#known?.has(failure.at.getTime()) && !lanes.has(firstSlice));
+  }
+
+  async #halt(failure: NonNullable<Partition['failure']>, bound: Bound, lanes: Lanes<Unit>): Promise<'goOn'> {
+    const { name } = this.processor;
+    if (bound.final) {
+      this.#stopped = new ProcessorStoppedError(name, failure.event, new Error(failure.message));
+      return 'goOn';
+    }
+    this.#say(`"${name}" was stopped by another worker: ${failure.message}`);
+    await lanes.stop();
+    return 'goOn';
+  }
+
+  #open(generation: Generation, bound: Bound, besideLive: boolean): { lanes: Lanes<Unit>; feed: Feed<Unit> } {
+    const { checkpoints, batchSize, leases, holder, leaseMs, onProgress } = this.#options;
+    const { processor } = this;
+    const context = this.#context;
+    const feed = new Feed(processor, context, batchSize);
+    let meter: ProgressMeter | undefined;
+    const onCommit = (events: number): void => {
+      const position = lanes.least() ?? 0;
+      meter ??= new ProgressMeter(processor.name, position, context.clock);
+      meter.advance(events);
+      onProgress?.(meter.at(position, Math.max(position, Math.min(bound.to, feed.head))));
+    };
+    const handling = { isReplay: replayCheck(processor, generation, besideLive) };
+    const lanes: Lanes<Unit> = new Lanes({
+      ...{ processor, context, feed, checkpoints, bound, batchSize, handling, onCommit, leases, holder, leaseMs },
+      onEnd: (_, end) => this.#onEnd(generation, end),
+    });
+    return { lanes, feed };
+  }
+
+  #onEnd({ processor, generation }: Generation, { kind, error }: LaneEnd): void {
+    const { logger } = this.#context;
+    if (kind === 'stopped') this.#stopped ??= error;
+    if (kind === 'unavailable') {
+      this.#unavailable += 1;
+      logger.warn(`processor "${processor}" tries again: ${messageOf(error)}`);
+    } else {
+      this.#unavailable = 0;
+    }
+    if (kind === 'lost') this.#reportLost(processor, generation, error);
+    this.#fresh = true;
+    this.#wakeup.wake();
+  }
+
+  /** A lease lost to another worker is worth a warning; one lost to a swap, a split or a pause is how it is meant. */
+  #reportLost(processor: string, generation: number, error: unknown): void {
+    const { state, logger } = this.#context;
+    const message = messageOf(error);
+    Promise.all([state.generations(processor), state.pausedProcessors()]).then(
+      ([generations, paused]) => {
+        const live = generations.find(({ status }) => status === 'live');
+        if (live && live.generation !== generation) {
+          logger.info(`processor "${processor}" goes on with generation ${live.generation}`);
+        } else if (!paused.includes(processor)) logger.warn(message);
+      },
+      () => logger.warn(message),
+    );
+  }
+
+  async #look(goal: Goal): Promise<View> {
+    const age = this.#fresh ? 0 : goal === 'follow' ? this.#lookMs : PASSIVE_LOOK_MS;
+    this.#fresh = false;
+    return this.#options.board.look(age);
+  }
+
+  get #lookMs(): number {
+    return Math.min(LOOK_MS, this.#options.leaseMs / 4);
+  }
+
+  #pauseMs(goal: Goal): number {
+    if (this.#unavailable > 0) return Math.min(5000, 25 * 2 ** this.#unavailable) * (0.5 + Math.random() / 2);
+    return goal === 'follow' ? this.#lookMs : PASSIVE_LOOK_MS;
+  }
+
+  /** Waits, unless a lane ends or somebody in this process steers a processor. */
+  async #rest(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.#fresh && this.#unavailable === 0) return;
+    const { clock, control } = this.#context;
+    const over = new AbortController();
+    const abort = (): void => over.abort();
+    signal.addEventListener('abort', abort, { once: true });
+    const steered = control.wait(ms, clock, over.signal).then(() => {
+      this.#fresh ||= !over.signal.aborted;
+    });
+    const woken = this.#wakeup.wait(ms, clock, over.signal);
+    await Promise.race([steered, woken]);
+    over.abort();
+    signal.removeEventListener('abort', abort);
+    await Promise.allSettled([steered, woken]);
+  }
+
+  /** Whether a generation still is what it was when the work on it began. */
+  async #isCurrent({ processor, generation, status }: Generation, partitions: readonly Partition[]): Promise<boolean> {
+    // As long as no other generation has appeared, nothing can have been swapped.
+    const numbers = new Set(partitions.map((one) => one.generation));
+    if (numbers.size === 1 && status === 'live') return true;
+    const all = await this.#context.state.generations(processor);
+    return all.some((one) => one.generation === generation && one.status === status);
+  }
+
+  async #hasLive({ processor, status }: Generation): Promise<boolean> {
+    if (status === 'live') return true;
+    return (await this.#context.state.generations(processor)).some((one) => one.status === 'live');
+  }
+
+  /** The name under which workers with the same code share partitions. */
+  get #key(): string {
+    return sharingKey(this.processor);
+  }
+
+  #available<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
+    return untilAvailable(`processor "${this.processor.name}"`, work, this.#context, signal);
+  }
+
+  #say(message: string): void {
+    if (this.#said === message) return;
+    this.#said = message;
+    this.#context.logger.info(message);
+  }
+
+  #takeStopped(): unknown {
+    const stopped = this.#stopped;
+    this.#stopped = undefined;
+    return stopped;
+  }
+}
+
+/** What names a processor's code in the list of workers: those with another version share other partitions. */
+export function sharingKey({ name, version }: Pick<Processor, 'name' | 'version'>): string {
+  return `${name}@${version}`;
+}
+
+/** Where the live generation is that a build is to take the place of; 0 if there is none. */
+function leastLive(partitions: readonly Partition[], { generation }: Generation): number {
+  const others = partitions.filter((one) => one.generation !== generation);
+  return others.length > 0 ? Math.min(...others.map(({ position }) => position)) : 0;
+}
