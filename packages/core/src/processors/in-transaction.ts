@@ -15,8 +15,8 @@ const STEP_EVENTS = 1000;
 export interface InTransactionOptions {
   readonly codec: EventCodec;
   readonly isReplay?: (event: RecordedEvent) => boolean;
-  /** Makes a letter of an event that must not be handled; undefined for one that may be. */
-  readonly letterOf?: (event: RecordedEvent, sequence: Sequence) => DeadLetter | undefined;
+  /** Makes a letter of an event that must not be handled, or leaves it out; undefined for one that may be. */
+  readonly letterOf?: (event: RecordedEvent, sequence: Sequence) => DeadLetter | 'skip' | undefined;
 }
 
 /**
@@ -98,6 +98,7 @@ function sorted<Unit extends StateUnit>(
     const sequence = sequenceOfEvent({ event }, (one) => processor.sequenceOf(one));
     if (!isOwn(partition, event, sequence)) continue;
     const letter = letterOf?.(event, sequence);
+    if (letter === 'skip') continue;
     if (letter) letters.push(letter);
     else if (sequence.failure) throw sequence.failure;
     else handled.push(event);

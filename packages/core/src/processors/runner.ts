@@ -1,6 +1,6 @@
 import { messageOf, ProcessorOutdatedError, ProcessorRolledBackError, ProcessorStoppedError } from '../errors.js';
-import type { Partition } from '../store/processor-state.js';
-import type { Generation, StateUnit } from '../store/state-store.js';
+import type { Failure, Partition, WorkerPresence } from '../store/processor-state.js';
+import type { Generation, StateStore, StateUnit } from '../store/state-store.js';
 import type { Board, View } from './board.js';
 import { Bound } from './bound.js';
 import type { ProcessorContext } from './context.js';
@@ -39,6 +39,16 @@ export interface RunnerOptions {
 /** What a run is for: to follow the log, or to end at a position. */
 export type Goal = 'follow' | { readonly to: number };
 
+/** One generation under one goal. */
+interface Work<Unit extends StateUnit> {
+  readonly generation: Generation;
+  /** The live generation that it is built beside. */
+  readonly beside: number | undefined;
+  readonly bound: Bound;
+  readonly lanes: Lanes<Unit>;
+  readonly feed: Feed<Unit>;
+}
+
 /** How often a worker looks at what others do, at most. */
 const LOOK_MS = 1000;
 
@@ -60,6 +70,9 @@ export class ProcessorRunner<Unit extends StateUnit> {
   #stopped: unknown;
   #unavailable = 0;
   #fresh = true;
+  /** Whether there is a sign that the generation is no longer what it was. */
+  #unsure = true;
+  #meter: ProgressMeter | undefined;
   #said = '';
 
   constructor(processor: Processor<Unit>, context: ProcessorContext<Unit>, options: RunnerOptions) {
@@ -105,7 +118,10 @@ export class ProcessorRunner<Unit extends StateUnit> {
 
   /** Fills a build up to where the live generation is. False like `build`. */
   async fill(building: Generation, signal: AbortSignal): Promise<boolean> {
-    return this.#work(building, { to: await this.#context.log.head() }, signal);
+    const { state, log } = this.#context;
+    const live = await this.#available(() => liveOf(building.processor, state), signal);
+    const to = live ? leastOf(await state.partitions(building.processor), live) : await log.head();
+    return this.#work(building, { to }, signal, live?.generation);
   }
 
   /** The generation that this code works on; while another version is live in its place, a follower waits. */
@@ -125,15 +141,15 @@ export class ProcessorRunner<Unit extends StateUnit> {
   }
 
   /** Holds partitions of a generation until the goal is reached (true), or the generation is another's business (false). */
-  async #work(generation: Generation, goal: Goal, signal: AbortSignal): Promise<boolean> {
+  async #work(generation: Generation, goal: Goal, signal: AbortSignal, beside?: number): Promise<boolean> {
     const bound = new Bound(goal === 'follow' ? Infinity : goal.to, { final: goal !== 'follow' });
-    const lanes = this.#open(generation, bound, await this.#hasLive(generation));
-    this.#lanes = lanes.lanes;
+    const work = { generation, beside, bound, ...this.#open(generation, bound, beside !== undefined) };
+    this.#lanes = work.lanes;
     this.#fresh = true;
+    this.#unsure = true;
     try {
       while (!signal.aborted) {
-        const view = await this.#available(() => this.#look(goal), signal);
-        const outcome = await this.#step(generation, view, bound, lanes.lanes);
+        const outcome = await this.#available(async () => this.#step(work, await this.#look(goal)), signal);
         if (this.#stopped !== undefined) break;
         if (outcome !== 'goOn') return outcome === 'reached';
         await this.#rest(this.#pauseMs(goal), signal);
@@ -141,35 +157,36 @@ export class ProcessorRunner<Unit extends StateUnit> {
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
-      await lanes.lanes.stop();
-      await lanes.feed.idle();
+      await work.lanes.stop();
+      await work.feed.idle();
       this.#lanes = undefined;
     }
     if (this.#stopped !== undefined) throw this.#takeStopped();
     return false;
   }
 
-  async #step(
-    generation: Generation,
-    { partitions, workers, paused }: View,
-    bound: Bound,
-    lanes: Lanes<Unit>,
-  ): Promise<'goOn' | 'reached' | 'changed'> {
+  async #step(work: Work<Unit>, { partitions, workers, paused }: View): Promise<'goOn' | 'reached' | 'changed'> {
+    const { generation, beside, bound, lanes } = work;
     const { name } = this.processor;
-    const ofProcessor = partitions.filter(({ processor }) => processor === name);
-    const own = ofProcessor.filter((one) => one.generation === generation.generation);
-    if (own.length === 0 || !(await this.#isCurrent(generation, ofProcessor))) return 'changed';
+    const own = partitions.filter((one) => one.processor === name && one.generation === generation.generation);
+    if (own.length === 0 || !(await this.#isCurrent(generation, lanes))) return 'changed';
     if (paused.has(name)) {
       this.#say(`"${name}" is paused`);
       await lanes.stop();
       return 'goOn';
     }
-    if (generation.status === 'building') bound.raise(leastLive(ofProcessor, generation));
+    if (beside !== undefined) bound.raise(leastOf(partitions, { processor: name, generation: beside }));
     if (bound.final && lanes.size === 0 && own.every(({ position }) => position >= bound.to)) return 'reached';
-    const failed = this.#failedElsewhere(own, lanes);
-    if (failed?.failure) return this.#halt(failed.failure, bound, lanes);
-    await this.#balance(own, workers.filter(({ processors }) => processors.includes(this.#key)).map((one) => one.name), bound, lanes);
+    const failure = this.#failedElsewhere(own, lanes);
+    if (failure) await this.#halt(failure, bound, lanes);
+    else await this.#balance(own, this.#sharing(workers), bound, lanes);
     return 'goOn';
+  }
+
+  /** The workers that run the same code of this processor. */
+  #sharing(workers: readonly WorkerPresence[]): string[] {
+    const key = sharingKey(this.processor);
+    return workers.filter(({ processors }) => processors.includes(key)).map((one) => one.name);
   }
 
   /** Takes and gives up partitions. */
@@ -184,7 +201,9 @@ export class ProcessorRunner<Unit extends StateUnit> {
     if (share.release > 0) await lanes.stop(share.release);
     for (const partition of share.acquire) {
       if (lanes.has(partition.firstSlice) || partition.position >= bound.to) continue;
-      await lanes.start(partition);
+      // Whether it was lost to another version's swap shows in the generations.
+      if (!(await lanes.start(partition))) this.#unsure = true;
+      else this.#meter ??= new ProgressMeter(this.processor.name, lanes.least() ?? 0, this.#context.clock);
     }
     if (lanes.size > 0 || own.every(({ position }) => position >= bound.to)) this.#said = '';
     else if (own.every((one) => holderOf(one, now) !== undefined)) {
@@ -193,20 +212,20 @@ export class ProcessorRunner<Unit extends StateUnit> {
   }
 
   /** Another worker has stopped at an error since this run began. */
-  #failedElsewhere(own: readonly Partition[], lanes: Lanes<Unit>): Partition | undefined {
-    this.#known ??= new Set(own.filter(({ failure }) => failure).map(({ failure }) => failure?.at.getTime() ?? 0));
-    return own.find(({ failure, firstSlice }) => failure && !this.#known?.has(failure.at.getTime()) && !lanes.has(firstSlice));
+  #failedElsewhere(own: readonly Partition[], lanes: Lanes<Unit>): Failure | undefined {
+    const failures = own.flatMap(({ failure, firstSlice }) => (failure && !lanes.has(firstSlice) ? [failure] : []));
+    const known = (this.#known ??= new Set(failures.map(({ at }) => at.getTime())));
+    return failures.find(({ at }) => !known.has(at.getTime()));
   }
 
-  async #halt(failure: NonNullable<Partition['failure']>, bound: Bound, lanes: Lanes<Unit>): Promise<'goOn'> {
+  async #halt(failure: Failure, bound: Bound, lanes: Lanes<Unit>): Promise<void> {
     const { name } = this.processor;
     if (bound.final) {
       this.#stopped = new ProcessorStoppedError(name, failure.event, new Error(failure.message));
-      return 'goOn';
+      return;
     }
     this.#say(`"${name}" was stopped by another worker: ${failure.message}`);
     await lanes.stop();
-    return 'goOn';
   }
 
   #open(generation: Generation, bound: Bound, besideLive: boolean): { lanes: Lanes<Unit>; feed: Feed<Unit> } {
@@ -214,12 +233,11 @@ export class ProcessorRunner<Unit extends StateUnit> {
     const { processor } = this;
     const context = this.#context;
     const feed = new Feed(processor, context, batchSize);
-    let meter: ProgressMeter | undefined;
+    this.#meter = undefined;
     const onCommit = (events: number): void => {
       const position = lanes.least() ?? 0;
-      meter ??= new ProgressMeter(processor.name, position, context.clock);
-      meter.advance(events);
-      onProgress?.(meter.at(position, Math.max(position, Math.min(bound.to, feed.head))));
+      this.#meter?.advance(events);
+      if (this.#meter) onProgress?.(this.#meter.at(position, Math.max(position, Math.min(bound.to, feed.head))));
     };
     const handling = { isReplay: replayCheck(processor, generation, besideLive) };
     const lanes: Lanes<Unit> = new Lanes({
@@ -238,7 +256,10 @@ export class ProcessorRunner<Unit extends StateUnit> {
     } else {
       this.#unavailable = 0;
     }
-    if (kind === 'lost') this.#reportLost(processor, generation, error);
+    if (kind === 'lost') {
+      this.#unsure = true;
+      this.#reportLost(processor, generation, error);
+    }
     this.#fresh = true;
     this.#wakeup.wake();
   }
@@ -290,23 +311,13 @@ export class ProcessorRunner<Unit extends StateUnit> {
     await Promise.allSettled([steered, woken]);
   }
 
-  /** Whether a generation still is what it was when the work on it began. */
-  async #isCurrent({ processor, generation, status }: Generation, partitions: readonly Partition[]): Promise<boolean> {
-    // As long as no other generation has appeared, nothing can have been swapped.
-    const numbers = new Set(partitions.map((one) => one.generation));
-    if (numbers.size === 1 && status === 'live') return true;
+  /** Whether a generation still is what it was when the work on it began; asked only when there is a sign that it is not. */
+  async #isCurrent({ processor, generation, status }: Generation, lanes: Lanes<Unit>): Promise<boolean> {
+    if (status === 'live' && lanes.size > 0 && !this.#unsure) return true;
     const all = await this.#context.state.generations(processor);
-    return all.some((one) => one.generation === generation && one.status === status);
-  }
-
-  async #hasLive({ processor, status }: Generation): Promise<boolean> {
-    if (status === 'live') return true;
-    return (await this.#context.state.generations(processor)).some((one) => one.status === 'live');
-  }
-
-  /** The name under which workers with the same code share partitions. */
-  get #key(): string {
-    return sharingKey(this.processor);
+    const current = all.some((one) => one.generation === generation && one.status === status);
+    this.#unsure = false;
+    return current;
   }
 
   #available<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
@@ -331,8 +342,15 @@ export function sharingKey({ name, version }: Pick<Processor, 'name' | 'version'
   return `${name}@${version}`;
 }
 
-/** Where the live generation is that a build is to take the place of; 0 if there is none. */
-function leastLive(partitions: readonly Partition[], { generation }: Generation): number {
-  const others = partitions.filter((one) => one.generation !== generation);
-  return others.length > 0 ? Math.min(...others.map(({ position }) => position)) : 0;
+async function liveOf(processor: string, state: Pick<StateStore, 'generations'>): Promise<Generation | undefined> {
+  return (await state.generations(processor)).find(({ status }) => status === 'live');
+}
+
+/** Where the partition of a generation is that is least far; 0 if it has none. */
+function leastOf(
+  partitions: readonly Partition[],
+  { processor, generation }: Pick<Generation, 'processor' | 'generation'>,
+): number {
+  const own = partitions.filter((one) => one.processor === processor && one.generation === generation);
+  return own.length > 0 ? Math.min(...own.map(({ position }) => position)) : 0;
 }

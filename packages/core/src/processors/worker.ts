@@ -1,25 +1,30 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { InvalidArgumentError, LeaseLostError, ProcessorStoppedError } from '../errors.js';
-import type { Partition } from '../store/processor-state.js';
+import { InvalidArgumentError, ProcessorStoppedError } from '../errors.js';
 import type { Generation, StateUnit } from '../store/state-store.js';
-import { bringForward, hasLog, withLog } from './in-transaction.js';
+import { Board } from './board.js';
+import type { ProcessorContext } from './context.js';
+import { dropReplaced, generationFor } from './generation-choice.js';
 import type { InlineProjections } from './inline.js';
+import { Checkpoints } from './lane-writer.js';
 import { LeaseKeeper } from './lease-keeper.js';
-import { generationFor, Processor, type ProcessorContext, type ProcessorOptions } from './processor.js';
+import type { Processor } from './processor.js';
 import type { OnProgress } from './progress.js';
-import { failedEvent, HandlerError, type Projection } from './projection.js';
+import { ProcessorRunner, sharingKey, type RunnerOptions } from './runner.js';
 import { untilAvailable } from './transient.js';
 
-/** How a worker holds and handles its projections. */
+/** How a worker holds and handles its processors. */
 export interface WorkerOptions {
-  /** How long a lease lasts without renewal: a crashed worker's partitions are free after it. Default 10,000. */
+  /**
+   * How long a lease lasts without renewal: the partitions of a worker that crashed or froze are free after it. Raise it
+   * where a process may be busy for longer without a turn of its event loop. Default 5,000.
+   */
   readonly leaseMs?: number;
-  /** Events that are handled and committed together, at most. Default 5,000. */
+  /** Events that are handled and committed together, at most; slow handlers get fewer by themselves. Default 5,000. */
   readonly batchSize?: number;
   /** Called after every commit of every processor. */
   readonly onProgress?: OnProgress;
-  /** Names this worker where leases are shown. Default: host, process id and a random part. */
+  /** Names this worker where leases are shown; no two may share a name. Default: host, process id and a random part. */
   readonly name?: string;
 }
 
@@ -29,217 +34,173 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Runs an application's projections. Make it with `application.worker()`. */
+/**
+ * Runs an application's processors. Make it with `application.worker()`. Any number of workers may run, in any number of
+ * processes: they spread the partitions of every processor evenly among them, take over from one that crashed when its
+ * leases have run out, and hand over to one that joins.
+ */
 export class Worker<Unit extends StateUnit = StateUnit> {
-  readonly #projections: readonly Projection<Unit>[];
+  readonly name: string;
+  readonly #processors: readonly Processor<Unit>[];
   readonly #context: ProcessorContext<Unit>;
   readonly #inline: InlineProjections<Unit>;
-  readonly #options: ProcessorOptions;
+  readonly #options: Required<Pick<WorkerOptions, 'leaseMs' | 'batchSize'>> & Pick<WorkerOptions, 'onProgress'>;
+  readonly #leases: LeaseKeeper;
+  readonly #checkpoints: Checkpoints;
 
   constructor(
-    projections: readonly Projection<Unit>[],
+    processors: readonly Processor<Unit>[],
     inline: InlineProjections<Unit>,
     context: ProcessorContext<Unit>,
     options: WorkerOptions = {},
   ) {
-    const { leaseMs = 10_000, batchSize = 5000, onProgress } = options;
-    const name = options.name ?? `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+    const { leaseMs = 5000, batchSize = 5000, onProgress } = options;
     if (!(leaseMs >= 10))
       throw new InvalidArgumentError('leaseMs', leaseMs, 'must be at least 10 milliseconds');
     if (!Number.isSafeInteger(batchSize) || batchSize < 1) {
       throw new InvalidArgumentError('batchSize', batchSize, 'must be a whole number from 1');
     }
-    this.#projections = projections;
+    this.name = options.name ?? `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+    this.#processors = processors;
     this.#inline = inline;
     this.#context = context;
-    this.#options = {
-      holder: name,
-      leaseMs,
-      batchSize,
-      onProgress,
-      leases: new LeaseKeeper(context, leaseMs),
-    };
+    this.#options = { leaseMs, batchSize, onProgress };
+    this.#leases = new LeaseKeeper(context, leaseMs);
+    this.#checkpoints = new Checkpoints(context.state);
   }
 
   /**
-   * Follows the log with all projections until the signal aborts. A projection whose handler throws stops alone, which
+   * Follows the log with all processors until the signal aborts. A processor that stops at an error stops alone, which
    * is logged at once and kept in its status; the others go on. Resolves when all have ended.
-   * @throws ProcessorStoppedError of the projection that stopped, or an AggregateError of several
+   * @throws ProcessorStoppedError of the processor that stopped, or an AggregateError of several
    */
-  run({ signal = new AbortController().signal }: RunOptions = {}): Promise<void> {
-    return this.#all((projection) => this.#follow(projection, signal), signal);
+  async run({ signal = new AbortController().signal }: RunOptions = {}): Promise<void> {
+    const runners = new Map<Processor<Unit>, ProcessorRunner<Unit>>();
+    const board = new Board(this.#context.state, this.#context.clock, {
+      name: this.name,
+      ttlMs: this.#options.leaseMs,
+      processors: this.#processors.map(sharingKey),
+      report: () => [...runners.values()].map((one) => ({ processor: one.processor.name, lanes: one.reports() })),
+    });
+    for (const one of this.#processors) runners.set(one, this.#runner(one, board, true));
+    try {
+      await this.#all((processor) => this.#follow(processor, runners, board, signal), signal);
+    } finally {
+      await board.leave().catch((error: unknown) => {
+        this.#context.logger.warn(`worker "${this.name}" is forgotten when its time is up: ${String(error)}`);
+      });
+    }
   }
 
   /**
-   * Brings all projections to where the head of the log is now, and ends.
+   * Brings all processors to where the head of the log is now, and ends. It takes partitions that nobody holds and waits
+   * for the others.
    * @throws like `run`
    */
   async catchUp({ signal = new AbortController().signal }: RunOptions = {}): Promise<void> {
     const head = await this.#context.log.head();
-    await this.#all((projection) => this.#bring(projection, head, signal), signal);
+    const board = this.#board();
+    await this.#all((processor) => this.#bring(processor, board, head, signal), signal);
   }
 
   /**
-   * Builds a projection anew, from the events behind `after`, beside the live read model, which goes on being served and
-   * kept up; then swaps the two in one step and drops the old one. An interrupted build is dropped by the next one.
+   * Builds a processor's read model anew, from the events behind `after`, beside the live one, which goes on being served
+   * and kept up; then swaps the two in one step. `resume` goes on with a build that was interrupted.
    * @throws ProcessorStoppedError when the handler fails; the live read model is as it was
    */
-  async rebuild(projection: Projection<Unit>, after: number, signal: AbortSignal): Promise<void> {
-    const { state } = this.#context;
-    const { version, collections } = projection;
-    const building = await state.createGeneration(projection.name, {
-      version,
-      collections,
-      after,
-      fresh: true,
-      beside: true,
-    });
-    const swapped = await untilAvailable(
-      `the rebuild of "${projection.name}"`,
-      () => this.#buildAndSwap(projection, building, signal),
-      this.#context,
-      signal,
-    );
-    if (swapped) return;
-    signal.throwIfAborted();
-    // Another worker may have finished this very build.
-    if ((await this.#find(building))?.status === 'live') return;
-    throw new ProcessorStoppedError(projection.name, undefined, new Error('another rebuild took its place'));
+  async rebuild(
+    processor: Processor<Unit>,
+    { after, resume }: { readonly after: number; readonly resume: boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { state, log } = this.#context;
+    const { name, version, collections, partitions } = processor;
+    const head = await log.head();
+    const options = { version, collections, partitions, after, fresh: !resume, beside: true };
+    const building = await state.createGeneration(name, options);
+    await this.swapIn(processor, building, signal);
+    // Whoever keeps the live one up need not be running: the rebuilt one is brought to where the log was.
+    if (processor.mode === 'async') await this.#runner(processor, this.#board(), false).run({ to: head }, signal);
   }
 
-  async #follow(projection: Projection<Unit>, signal: AbortSignal): Promise<void> {
-    if (projection.mode === 'inline') return this.#followInline(projection, signal);
-    await this.#processor(projection).run(() => this.#liveGeneration(projection, signal), 'forever', signal);
+  /** Fills a build and swaps it in. @throws ProcessorStoppedError, the signal's reason */
+  async swapIn(processor: Processor<Unit>, building: Generation, signal: AbortSignal): Promise<void> {
+    if (await this.#runner(processor, this.#board(), false).build(building, signal)) return;
+    signal.throwIfAborted();
+    // Another worker may have finished this very build.
+    const all = await this.#context.state.generations(processor.name);
+    if (all.some(({ generation, status }) => generation === building.generation && status === 'live')) return;
+    throw new ProcessorStoppedError(processor.name, undefined, new Error('another rebuild took its place'));
+  }
+
+  /** Fills a build up to where the live generation is, and leaves it there. @throws like `swapIn` */
+  async fill(processor: Processor<Unit>, building: Generation, signal: AbortSignal): Promise<boolean> {
+    return this.#runner(processor, this.#board(), false).fill(building, signal);
+  }
+
+  /** Makes an inline projection live in its version and brings it to the head; from there appends keep it. */
+  async prepareInline(processor: Processor<Unit>, signal: AbortSignal): Promise<void> {
+    const { state } = this.#context;
+    for (;;) {
+      const generation = await generationFor(processor, state);
+      if (generation.status === 'live') break;
+      await this.#runner(processor, this.#board(), false).build(generation, signal);
+      if (signal.aborted) return;
+    }
+    await dropReplaced(state, processor.name);
+    await this.#inline.catchUp(processor, signal);
+  }
+
+  async #follow(
+    processor: Processor<Unit>,
+    runners: ReadonlyMap<Processor<Unit>, ProcessorRunner<Unit>>,
+    board: Board,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (processor.mode === 'inline') return this.#followInline(processor, signal);
+    const runner = runners.get(processor) ?? this.#runner(processor, board, true);
+    await runner.run('follow', signal);
   }
 
   /** Appends keep an inline projection; the worker sees to events that were appended without it. */
-  async #followInline(projection: Projection<Unit>, signal: AbortSignal): Promise<void> {
+  async #followInline(processor: Processor<Unit>, signal: AbortSignal): Promise<void> {
     const { log } = this.#context;
     while (!signal.aborted) {
       const head = await log.head();
-      await this.prepareInline(projection, signal);
+      await this.prepareInline(processor, signal);
       await log.changes(head, signal).catch((error: unknown) => {
         if (!signal.aborted) throw error;
       });
     }
   }
 
-  async #bring(projection: Projection<Unit>, head: number, signal: AbortSignal): Promise<void> {
-    if (projection.mode === 'inline') return this.prepareInline(projection, signal);
-    await this.#processor(projection).run(() => this.#liveGeneration(projection, signal), head, signal);
+  async #bring(processor: Processor<Unit>, board: Board, head: number, signal: AbortSignal): Promise<void> {
+    if (processor.mode === 'inline') return this.prepareInline(processor, signal);
+    await this.#runner(processor, board, false).run({ to: head }, signal);
   }
 
-  /** Makes an inline projection live in its version and brings it to the head; from there appends keep it. */
-  async prepareInline(projection: Projection<Unit>, signal: AbortSignal): Promise<void> {
-    await this.#liveGeneration(projection, signal);
-    await this.#inline.catchUp(projection, signal);
+  #board(): Board {
+    return new Board(this.#context.state, this.#context.clock);
   }
 
-  /** The live generation of the projection's version, built and swapped in first if an older one is live. */
-  async #liveGeneration(projection: Projection<Unit>, signal: AbortSignal): Promise<Generation | undefined> {
-    while (!signal.aborted) {
-      const generation = await generationFor(projection, this.#context.state);
-      if (generation.status === 'live') {
-        await this.#dropRetired(projection.name);
-        return generation;
-      }
-      await this.#buildAndSwap(projection, generation, signal);
-    }
-    return undefined;
+  #runner(processor: Processor<Unit>, board: Board, shares: boolean): ProcessorRunner<Unit> {
+    const options: RunnerOptions = {
+      ...this.#options,
+      holder: this.name,
+      leases: this.#leases,
+      checkpoints: this.#checkpoints,
+      board,
+      shares,
+    };
+    return new ProcessorRunner(processor, this.#context, options);
   }
 
-  /** False if the signal aborted, or if the generation was dropped or made live by another worker meanwhile. */
-  async #buildAndSwap(
-    projection: Projection<Unit>,
-    building: Generation,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const processor = this.#processor(projection);
-    while (!signal.aborted) {
-      const head = await this.#context.log.head();
-      if (!(await processor.run(() => this.#whileBuilding(building), head, signal))) return false;
-      if (await this.#swap(projection, building)) return true;
-    }
-    return false;
-  }
-
-  async #whileBuilding(building: Generation): Promise<Generation | undefined> {
-    const found = await this.#find(building);
-    return found?.status === 'building' ? found : undefined;
-  }
-
-  async #find({ processor, generation }: Generation): Promise<Generation | undefined> {
-    const generations = await this.#context.state.generations(processor);
-    return generations.find((one) => one.generation === generation);
-  }
-
-  /** What a swap has replaced; whoever swapped may have crashed before it could do this. */
-  async #dropRetired(processor: string): Promise<void> {
-    const { state } = this.#context;
-    for (const { generation, status } of await state.generations(processor)) {
-      if (status === 'retired') await state.dropGeneration(processor, generation);
-    }
-  }
-
-  /**
-   * One transaction: readers see the old model before it and the new one after, and the new one is no less far. False if
-   * the old one is ahead and this store cannot make it up here.
-   */
-  async #swap(projection: Projection<Unit>, building: Generation): Promise<boolean> {
-    const { state } = this.#context;
-    const { processor, generation } = building;
-    const partitions = (await state.partitions(processor)).filter((one) => one.generation === generation);
-    const swapped = await state
-      .transaction(async (unit) => {
-        const live = await unit.live(processor);
-        const target = projection.mode === 'inline' ? Infinity : furthest(live?.partitions ?? []);
-        if (!(await this.#bringTo(projection, partitions, unit, target))) return false;
-        await unit.activate(processor, generation);
-        return true;
-      })
-      .catch(async (error: unknown) => {
-        // Another worker has moved, swapped in or replaced this build since it was read.
-        if (error instanceof LeaseLostError || !(await this.#whileBuilding(building))) return false;
-        throw error;
-      });
-    if (swapped) await this.#dropRetired(processor);
-    return swapped;
-  }
-
-  async #bringTo(
-    projection: Projection<Unit>,
-    partitions: readonly Partition[],
-    unit: Unit,
-    to: number,
-  ): Promise<boolean> {
-    if (projection.mode !== 'inline' && !hasLog(unit))
-      return partitions.every(({ position }) => position >= to);
-    for (const partition of partitions) {
-      try {
-        await bringForward(projection, partition, withLog(unit), this.#context.codec, { to });
-      } catch (error) {
-        if (!(error instanceof HandlerError)) throw error;
-        throw new ProcessorStoppedError(projection.name, failedEvent(error.event), error.cause);
-      }
-    }
-    return true;
-  }
-
-  #processor(projection: Projection<Unit>): Processor<Unit> {
-    return new Processor(projection, this.#context, this.#options);
-  }
-
-  /** Runs every projection to its own end; says at once when one stops, and throws when all have ended. */
-  async #all(work: (projection: Projection<Unit>) => Promise<void>, signal: AbortSignal): Promise<void> {
+  /** Runs every processor to its own end; says at once when one stops, and throws when all have ended. */
+  async #all(work: (processor: Processor<Unit>) => Promise<void>, signal: AbortSignal): Promise<void> {
     const failures: unknown[] = [];
-    const runs = this.#projections.map(async (projection) => {
+    const runs = this.#processors.map(async (processor) => {
       try {
-        await untilAvailable(
-          `projection "${projection.name}"`,
-          () => work(projection),
-          this.#context,
-          signal,
-        );
+        await untilAvailable(`processor "${processor.name}"`, () => work(processor), this.#context, signal);
       } catch (error) {
         failures.push(error);
         this.#context.logger.error(error instanceof Error ? error.message : String(error));
@@ -247,10 +208,6 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     });
     await Promise.all(runs);
     if (failures.length === 1) throw failures[0];
-    if (failures.length > 1) throw new AggregateError(failures, `${failures.length} projections stopped`);
+    if (failures.length > 1) throw new AggregateError(failures, `${failures.length} processors stopped`);
   }
-}
-
-function furthest(partitions: readonly Partition[]): number {
-  return Math.max(0, ...partitions.map(({ position }) => position));
 }
