@@ -69,8 +69,9 @@ export type InlineHook<Unit extends StateUnit = StateUnit> = (
   unit: Unit & LogUnit,
 ) => Promise<void>;
 
-/** What an inline hook can do beside a state transaction: read the log as this transaction sees it. */
+/** What the transactions of a store that is log and state can do beside changing the state: read the log as they see it. */
 export interface LogUnit {
+  readStream(stream: string, options?: ReadStreamOptions): EventReader;
   readAll(options?: ReadAllOptions): EventReader;
 }
 
@@ -78,6 +79,13 @@ export interface LogUnit {
 export interface AppendAllOptions<Unit extends StateUnit = StateUnit> {
   /** Where the store's `supports.inline` says so. */
   readonly inline?: InlineHook<Unit>;
+  /**
+   * The unit of a `transaction` of this store, where its `supports.transactions` says so: the events are committed with
+   * whatever else the transaction does, or not at all. Nobody else sees them before, and on some stores all other appends
+   * wait until then. An append that fails is undone alone, and the transaction may go on. Await it before anything else is
+   * done with the unit.
+   */
+  readonly transaction?: StateUnit;
 }
 
 /** Under which condition events are added to one stream, and what goes with them. */
@@ -132,6 +140,8 @@ export interface EventStoreSupports {
   readonly multiStreamAppend: boolean;
   /** Inline hooks in the append's transaction. */
   readonly inline: boolean;
+  /** Appends inside a `transaction` of the same store. */
+  readonly transactions: boolean;
   /** Positions without gaps, from 1. */
   readonly gaplessPositions: boolean;
 }
@@ -151,7 +161,8 @@ export interface EventStore<Unit extends StateUnit = StateUnit> {
 
   /**
    * Adds events to one stream.
-   * @throws RevisionConflictError, DuplicateEventError, EventTooLargeError, SerializationError, InvalidArgumentError
+   * @throws RevisionConflictError, DuplicateEventError, EventTooLargeError, SerializationError, InvalidArgumentError (also
+   * for the unit of another store), TransactionEndedError, NestedTransactionError inside a transaction that is not given
    */
   append(stream: string, events: readonly NewEvent[], options?: AppendOptions<Unit>): Promise<AppendResult>;
 
