@@ -264,7 +264,7 @@ export class NestedTransactionError extends RefoldError {
 
   constructor(readonly call: string) {
     super(
-      `${call} was called inside a transaction of the same store, which would wait for itself: use the transaction's own unit`,
+      `${call} was called inside a transaction of the same store, which would wait for itself: use the transaction's own unit, and give it to appends as { transaction }`,
     );
   }
 }

@@ -1,6 +1,7 @@
 import type { Store } from '@refold/core';
 import { describe } from 'mocha';
 import { describeAppendInTransaction } from './append-in-transaction.js';
+import { describeApplicationInTransaction } from './application-in-transaction.js';
 import { describeEventStore } from './event-store.js';
 import type { StoreHarness } from './harness.js';
 import { describeInline } from './inline.js';
@@ -14,6 +15,7 @@ export function describeStore(name: string, harness: StoreHarness<Store>): void 
   describe(`${name}: log and state together`, () => {
     describeLogAndState(harness);
     describeAppendInTransaction(harness);
+    describeApplicationInTransaction(harness);
     describeInline(harness);
   });
 }
