@@ -3,7 +3,7 @@ import { aggregateTypeOf, type AggregateClass, type AggregateType } from './aggr
 import type { AnyDecider, Decider, DeciderAggregate } from './aggregates/decider.js';
 import { Repository, type RepositoryContext, type RepositoryOptions } from './aggregates/repository.js';
 import { systemClock, type Clock } from './clock.js';
-import { DefinitionError, UnknownProcessorError, UnsupportedError } from './errors.js';
+import { DefinitionError, ImportItemError, UnknownProcessorError, UnsupportedError } from './errors.js';
 import { EventCodec } from './events/codec.js';
 import { currentMetadata } from './events/correlation.js';
 import type { DataOf, EventType } from './events/event-type.js';
@@ -24,6 +24,10 @@ import type {
   EventMetadata,
   EventStore,
   ExpectedRevision,
+  ImportedEvent,
+  ImportOptions,
+  ImportProgress,
+  ImportResult,
   LogUnit,
   NewEvent,
   ReadAllOptions,
@@ -56,6 +60,16 @@ export interface AppendEventsOptions extends Pick<AppendAllOptions, 'transaction
   /** Metadata for every event; it wins over what `withMetadata` set. */
   readonly metadata?: EventMetadata;
 }
+
+/** One event of `Application.import`, for the end of its stream. */
+export interface EventToImport extends Pick<ImportedEvent, 'stream' | 'id' | 'recordedAt'> {
+  readonly event: object;
+  /** It wins over what `withMetadata` set. */
+  readonly metadata?: EventMetadata;
+}
+
+/** The items of an import behind the first `after` ones, see `ImportSource`. */
+export type EventSource = (after: number) => Iterable<EventToImport> | AsyncIterable<EventToImport>;
 
 /** Which events `Application.events` reads. */
 export interface EventsOptions<T extends EventType = EventType> extends Omit<ReadAllOptions, 'filter'> {
@@ -142,6 +156,21 @@ export class Application<Unit extends StateUnit = StateUnit> {
     // Inside it, a read model could not be created.
     await this.#prepareInline();
     return this.#state.transaction(work);
+  }
+
+  /**
+   * Loads many events fast, in the order of their source; see `EventStore.import`. Inline projections are brought up to
+   * date behind every chunk, before the next is written.
+   * @throws what `EventStore.import` throws, ProcessorStoppedError when an inline projection fails
+   */
+  async import(name: string, source: EventSource, options: ImportOptions = {}): Promise<ImportResult> {
+    await this.#prepareInline();
+    const inline = this.#projections.filter(({ mode }) => mode === 'inline');
+    const onProgress = async (progress: ImportProgress): Promise<void> => {
+      for (const projection of inline) await this.#inline.catchUp(projection, options.signal);
+      await options.onProgress?.(progress);
+    };
+    return this.#log.import(name, (after) => this.#encoded(name, source, after), { ...options, onProgress });
   }
 
   /** Reads the log, decoded. Without `types`, every event's type must be known to the application. */
@@ -241,6 +270,19 @@ export class Application<Unit extends StateUnit = StateUnit> {
     // A transaction that is open would wait for the preparation, and that for it: what is not prepared catches up later.
     if (!options.transaction) await this.#prepareInline();
     return this.#log.append(stream, events, { ...options, inline: this.#inline.hook() });
+  }
+
+  async *#encoded(name: string, source: EventSource, after: number): AsyncGenerator<ImportedEvent> {
+    let item = after;
+    for await (const { event, metadata, ...rest } of source(after)) {
+      item += 1;
+      try {
+        const encoded = this.#context.codec.encode(event, currentMetadata(metadata));
+        yield { ...encoded, ...rest, id: rest.id };
+      } catch (error) {
+        throw new ImportItemError(name, item, rest.stream, error);
+      }
+    }
   }
 
   async #prepareInline(): Promise<void> {

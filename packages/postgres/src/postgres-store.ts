@@ -7,6 +7,7 @@ import {
   prepareAppends,
   readAllRange,
   readStreamRange,
+  runImport,
   StoreBusyError,
   StoreClosedError,
   systemClock,
@@ -23,6 +24,9 @@ import {
   type Failure,
   type Generation,
   type Lease,
+  type ImportOptions,
+  type ImportResult,
+  type ImportSource,
   type InlineHook,
   type LockHolder,
   type NewEvent,
@@ -42,6 +46,7 @@ import { ChangeFeed } from './change-feed.js';
 import { tableName } from './collections.js';
 import { codeOf, query, translate, type Database, type Runner } from './connection.js';
 import { committedDocuments, documentReader } from './documents.js';
+import { Importer } from './importer.js';
 import { LogReads } from './log-reads.js';
 import { LogWrites } from './log-writes.js';
 import { checkMigrated, migrate } from './migrations.js';
@@ -93,6 +98,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     multiStreamAppend: true,
     inline: true,
     transactions: true,
+    imports: true,
     gaplessPositions: true,
   };
 
@@ -171,6 +177,21 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     const range = readAllRange(options);
     this.#check();
     return new EventReader(this.#reads.readAll(this.#sql, range, () => this.#check()));
+  }
+
+  async import(name: string, source: ImportSource, options?: ImportOptions): Promise<ImportResult> {
+    this.#checkWrite('import');
+    const importer = new Importer(this.#schema, this.#parts.options);
+    return runImport(name, source, options, {
+      maxEventBytes: this.#parts.options.maxEventBytes,
+      imported: (of) => this.#read(() => importer.imported(this.#sql, of)),
+      head: () => this.head(),
+      write: async (chunk) => {
+        const head = await this.#statement('import', () => importer.write(this.#sql, chunk));
+        this.#changes.advance(head);
+        return head;
+      },
+    });
   }
 
   head(): Promise<number> {

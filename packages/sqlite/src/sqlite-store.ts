@@ -2,10 +2,12 @@ import {
   checkPosition,
   DEFAULT_MAX_EVENT_BYTES,
   EventReader,
+  ImportConflictError,
   InvalidArgumentError,
   prepareAppends,
   readAllRange,
   readStreamRange,
+  runImport,
   StoreClosedError,
   systemClock,
   toJson,
@@ -22,6 +24,10 @@ import {
   type EventStoreSupports,
   type Failure,
   type Generation,
+  type ImportChunk,
+  type ImportOptions,
+  type ImportResult,
+  type ImportSource,
   type Lease,
   type NewEvent,
   type Partition,
@@ -39,7 +45,7 @@ import { openReader, openWriter, type Durability } from './database.js';
 import { documentReader } from './document-reader.js';
 import { LogAppends } from './log-appends.js';
 import { LogReads } from './log-reads.js';
-import { LogWrites } from './log-writes.js';
+import { importedOf, LogWrites } from './log-writes.js';
 import { documentAccess, SqliteUnit } from './sqlite-unit.js';
 import { StateTables } from './state-tables.js';
 import { Statements } from './statements.js';
@@ -68,6 +74,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     multiStreamAppend: true,
     inline: true,
     transactions: true,
+    imports: true,
     gaplessPositions: true,
   };
 
@@ -148,6 +155,16 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     const range = readAllRange(options);
     this.#check();
     return new EventReader(this.#reads.readAll(range, () => this.#check()));
+  }
+
+  async import(name: string, source: ImportSource, options?: ImportOptions): Promise<ImportResult> {
+    this.#checkWrite('import');
+    return runImport(name, source, options, {
+      maxEventBytes: this.#maxEventBytes,
+      imported: async (of) => importedOf(this.#readStatements, of),
+      head: () => this.head(),
+      write: (chunk) => this.#import(chunk),
+    });
   }
 
   async head(): Promise<number> {
@@ -301,6 +318,18 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
   #revision(stream: string): number {
     const sql = 'select coalesce(max(revision), -1) from refold_events where stream = ?';
     return Number(this.#readStatements.values(sql).get(stream));
+  }
+
+  async #import(chunk: ImportChunk): Promise<number> {
+    const { name, after, items } = chunk;
+    const head = await this.#write('import', () => {
+      const imported = this.#writes.imported(name);
+      if (imported !== after) throw new ImportConflictError(name, after, imported);
+      this.#writes.setImported(name, after + items.length);
+      return this.#writes.import(chunk);
+    });
+    this.#changes.advance(head);
+    return head;
   }
 
   #unit(scope: SqliteScope): SqliteUnit {

@@ -1,9 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../clock.js';
-import { DuplicateEventError } from '../errors.js';
+import { DuplicateEventError, ImportItemError } from '../errors.js';
 import type { EventBatch } from '../store/event-reader.js';
 import type { AppendResult, EventFilter, EventMetadata, RecordedEvent } from '../store/event-store.js';
 import { conflictOf } from '../store/expected-revision.js';
+import { placeImport, type ImportChunk } from '../store/importing.js';
 import { categoryOf, type PreparedAppend } from '../store/prepare-append.js';
 import type { ReadRange } from '../store/read-range.js';
 
@@ -88,6 +89,21 @@ export class MemoryLog {
     }
     for (const event of events) this.#add(event);
     return { events, results: appends.map(({ stream }) => this.#resultOf(stream, events)) };
+  }
+
+  /** Writes a chunk of an import, all or nothing. @throws ImportItemError */
+  import(chunk: ImportChunk): void {
+    const recordedAt = this.#last()?.recordedAt ?? 0;
+    const { name, after, items } = chunk;
+    const known = items.findIndex(({ id }) => this.#byId(id));
+    const one = items[known];
+    if (one) {
+      const duplicate = new DuplicateEventError(one.id, one.stream);
+      throw new ImportItemError(name, after + known + 1, one.stream, duplicate);
+    }
+    const revisions = new Map(items.map(({ stream }) => [stream, this.#length(stream) - 1]));
+    const tip = { position: this.head, recordedAt, now: Math.floor(this.#clock.now()) };
+    for (const event of placeImport(chunk, tip, revisions)) this.#add(event);
   }
 
   /** Writes this layer into the log below it. */

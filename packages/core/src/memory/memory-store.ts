@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { systemClock, type Clock } from '../clock.js';
-import { InvalidArgumentError, StoreClosedError } from '../errors.js';
+import { ImportConflictError, InvalidArgumentError, StoreClosedError } from '../errors.js';
 import { ChangeSignal } from '../store/change-signal.js';
 import { EventReader } from '../store/event-reader.js';
 import type {
@@ -9,12 +9,16 @@ import type {
   AppendResult,
   EventStore,
   EventStoreSupports,
+  ImportOptions,
+  ImportResult,
+  ImportSource,
   InlineHook,
   NewEvent,
   ReadAllOptions,
   ReadStreamOptions,
   StreamAppend,
 } from '../store/event-store.js';
+import { runImport, type ImportChunk } from '../store/importing.js';
 import { Mutex } from '../store/mutex.js';
 import { DEFAULT_MAX_EVENT_BYTES, prepareAppends, type PreparedAppend } from '../store/prepare-append.js';
 import { TransactionScopes, type TransactionScope } from '../store/transaction-scope.js';
@@ -55,6 +59,7 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     multiStreamAppend: true,
     inline: true,
     transactions: true,
+    imports: true,
     gaplessPositions: true,
   };
 
@@ -63,6 +68,8 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
   readonly #log: MemoryLog;
   readonly #state = new MemoryState();
   readonly #committed: MemoryLayer;
+  /** How many items of each import are in the log. */
+  readonly #imports = new Map<string, number>();
   readonly #changes = new ChangeSignal();
   readonly #mutex = new Mutex();
   readonly #scopes = new TransactionScopes<MemoryScope>();
@@ -117,6 +124,16 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     const range = readAllRange(options);
     this.#check();
     return new EventReader(this.#log.readAll(range, () => this.#check()));
+  }
+
+  async import(name: string, source: ImportSource, options?: ImportOptions): Promise<ImportResult> {
+    this.#checkWrite('import');
+    return runImport(name, source, options, {
+      maxEventBytes: this.#maxEventBytes,
+      imported: async (of) => this.#imports.get(of) ?? 0,
+      head: async () => this.#log.head,
+      write: (chunk) => this.#change('import', () => this.#import(chunk)),
+    });
   }
 
   async head(): Promise<number> {
@@ -238,6 +255,16 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
   async #change<Result>(call: string, work: () => Result): Promise<Result> {
     this.#checkWrite(call);
     return this.#mutex.run(work);
+  }
+
+  #import(chunk: ImportChunk): number {
+    const { name, after, items } = chunk;
+    const imported = this.#imports.get(name) ?? 0;
+    if (imported !== after) throw new ImportConflictError(name, after, imported);
+    this.#log.import(chunk);
+    this.#imports.set(name, after + items.length);
+    this.#changes.advance(this.#log.head);
+    return this.#log.head;
   }
 
   /** Writes appends into the log, or into what a transaction sees of it: all of them with their hook's effects, or nothing. */

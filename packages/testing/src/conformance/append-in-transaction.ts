@@ -283,6 +283,7 @@ export function describeAppendInTransaction(harness: StoreHarness<Store>): void 
         await failure(NestedTransactionError, 'NESTED_TRANSACTION', () =>
           store.append('order-1', [newEvent()]),
         );
+        await failure(NestedTransactionError, 'NESTED_TRANSACTION', () => store.import('legacy', () => []));
       });
     });
 

@@ -1,6 +1,7 @@
 import type { Store } from '@refold/core';
 import { describe } from 'mocha';
 import { describeAppendInTransaction } from './append-in-transaction.js';
+import { describeApplicationImports } from './application-imports.js';
 import { describeApplicationInTransaction } from './application-in-transaction.js';
 import { describeEventStore } from './event-store.js';
 import type { StoreHarness } from './harness.js';
@@ -16,6 +17,7 @@ export function describeStore(name: string, harness: StoreHarness<Store>): void 
     describeLogAndState(harness);
     describeAppendInTransaction(harness);
     describeApplicationInTransaction(harness);
+    describeApplicationImports(harness);
     describeInline(harness);
   });
 }
