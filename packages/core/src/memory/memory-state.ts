@@ -1,7 +1,8 @@
 import { DefinitionError, InvalidArgumentError, UnsupportedError } from '../errors.js';
+import { toJson } from '../store/prepare-append.js';
 import type { Lease, PartitionKey, SliceRange } from '../store/processor-state.js';
 import { equalRanges, furthestProgress, progressOf } from '../store/slice-progress.js';
-import type { Collection, Generation, LiveGeneration, StateStore } from '../store/state-store.js';
+import type { Collection, Generation, LiveGeneration, Snapshot, StateStore } from '../store/state-store.js';
 import { MemoryLetters } from './memory-letters.js';
 import { MemoryPartitions } from './memory-partitions.js';
 import { keyOf, MemoryTable } from './memory-table.js';
@@ -10,7 +11,10 @@ import { MemoryWorkers } from './memory-workers.js';
 
 type GenerationOptions = Parameters<StateStore['createGeneration']>[1];
 
-/** Everything but the log and snapshots; as a layer over another state, what a transaction sees. */
+/** A snapshot with its state as JSON, so that no reader shares objects with another. */
+type StoredSnapshot = Omit<Snapshot, 'state'> & { readonly state: string };
+
+/** Everything but the log; as a layer over another state, what a transaction sees. */
 export class MemoryState {
   readonly #below: MemoryState | undefined;
   readonly #generations: MemoryTable<Generation>;
@@ -18,6 +22,7 @@ export class MemoryState {
   readonly letters: MemoryLetters;
   readonly timers: MemoryTimers;
   readonly workers = new MemoryWorkers();
+  readonly #snapshots: MemoryTable<StoredSnapshot>;
   readonly #paused = new Set<string>();
   readonly #documents = new Map<string, MemoryTable<string>>();
   readonly #newest = new Map<string, number>();
@@ -28,6 +33,7 @@ export class MemoryState {
     this.partitions = new MemoryPartitions(below?.partitions);
     this.letters = new MemoryLetters(below?.letters);
     this.timers = new MemoryTimers(below?.timers);
+    this.#snapshots = new MemoryTable(below ? below.#snapshots : undefined);
   }
 
   /** Writes this layer into the state below it. */
@@ -36,6 +42,7 @@ export class MemoryState {
     this.partitions.commit();
     this.letters.commit();
     this.timers.commit();
+    this.#snapshots.commit();
     for (const table of this.#documents.values()) table.commit();
   }
 
@@ -149,6 +156,23 @@ export class MemoryState {
       .rows()
       .find(({ status, collections }) => status === 'live' && collections.includes(collection));
     return live && this.documents(collection, live.generation);
+  }
+
+  loadSnapshot(stream: string): Snapshot | undefined {
+    const stored = this.#snapshots.get(stream);
+    return stored && { ...stored, state: JSON.parse(stored.state) as unknown };
+  }
+
+  /** @throws SerializationError */
+  saveSnapshot({ stream, revision, version, state }: Snapshot): void {
+    const json = toJson(state, `snapshot of ${stream}`);
+    const stored = this.#snapshots.get(stream);
+    if (stored?.version === version && stored.revision > revision) return;
+    this.#snapshots.set(stream, { stream, revision, version, state: json });
+  }
+
+  deleteSnapshot(stream: string): void {
+    this.#snapshots.delete(stream);
   }
 
   #insert(generation: Generation, ranges: readonly SliceRange[]): void {
