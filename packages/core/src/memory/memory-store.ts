@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { systemClock, type Clock } from '../clock.js';
 import { InvalidArgumentError, StoreClosedError } from '../errors.js';
 import { ChangeSignal } from '../store/change-signal.js';
+import type { Indexes } from '../store/document-query.js';
 import { EventReader } from '../store/event-reader.js';
 import type {
   AppendAllOptions,
@@ -34,9 +35,10 @@ import type {
   Snapshot,
   StateStore,
 } from '../store/state-store.js';
-import { documentReader } from './memory-documents.js';
+import { committedDocuments, documentReader } from './memory-documents.js';
 import { MemoryLog, toRecorded, type StagedAppends } from './memory-log.js';
 import { MemoryState } from './memory-state.js';
+import type { MemoryTable } from './memory-table.js';
 import { MemoryUnit } from './memory-unit.js';
 
 /** What a memory store takes, and by which clock it writes. */
@@ -168,17 +170,18 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     return this.#change('recordFailure', () => this.#state.recordFailure(lease, failure));
   }
 
-  documents(collection: string): DocumentReader {
+  documents(collection: string, indexes?: Indexes): DocumentReader {
     this.#check();
-    return documentReader(() => {
+    const find = (): MemoryTable<string> | undefined => {
       this.#check();
       return this.#state.liveDocuments(collection);
-    });
+    };
+    return documentReader(find, collection, indexes);
   }
 
   documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'> {
     this.#check();
-    return documentReader(() => {
+    return committedDocuments(() => {
       this.#check();
       return this.#state.documents(collection, generation);
     });

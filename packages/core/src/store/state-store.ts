@@ -1,4 +1,5 @@
 import type { FailedEvent } from '../errors.js';
+import type { DocumentPage, DocumentQuery, Indexes } from './document-query.js';
 
 /** What a read model consists of: a table of keyed JSON documents, or a table whose DDL the user writes. */
 export interface Collection {
@@ -7,6 +8,8 @@ export interface Collection {
   readonly kind: 'documents' | 'table';
   /** For tables: the statements that create it, given its physical name. */
   readonly create?: (table: string) => string | readonly string[];
+  /** For documents: the fields by which they can be found. */
+  readonly indexes?: Indexes;
 }
 
 /**
@@ -108,9 +111,14 @@ export interface StateUnit {
 }
 
 /** Reads the documents of a live read model. What it returns are copies. */
-export interface DocumentReader<Doc = unknown> {
+export interface DocumentReader<Doc = unknown, Fields extends Indexes = Indexes> {
   get(key: string): Promise<Doc | undefined>;
   getMany(keys: readonly string[]): Promise<Map<string, Doc>>;
+  /**
+   * The documents whose declared fields are as asked for, in order, as of one moment.
+   * @throws NotIndexedError for a field that is not declared, InvalidArgumentError
+   */
+  find(query?: DocumentQuery<Doc, Fields>): Promise<DocumentPage<Doc>>;
   /** Every document with its key, in the order of the keys, read by the page. */
   entries(): AsyncIterable<[key: string, document: Doc]>;
   count(): Promise<number>;
@@ -135,6 +143,7 @@ export interface StateStore<Unit extends StateUnit = StateUnit> {
    * once if the processor has no live one, else it is built beside the live one until `activate`.
    * If one with the same version is being built already, that one is returned as it is, unless `fresh` asks for a new
    * one in its place. Two callers at the same time get the same generation.
+   * @throws DefinitionError if one of the same version is there, but was built with other indexes
    */
   createGeneration(
     processor: string,
@@ -170,8 +179,8 @@ export interface StateStore<Unit extends StateUnit = StateUnit> {
   /** Records why a partition stopped, or with `undefined` that it goes on. A lost lease records nothing. */
   recordFailure(lease: Lease, failure: Failure | undefined): Promise<void>;
 
-  /** The documents of the live generation; empty while there is none. */
-  documents(collection: string): DocumentReader;
+  /** The documents of the live generation, to be found by these indexes; empty while there is none. */
+  documents(collection: string, indexes?: Indexes): DocumentReader;
   /** The same of one generation, as committed, for the holder of its lease; empty if the generation is gone. */
   documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'>;
 
