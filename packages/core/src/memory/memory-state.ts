@@ -1,5 +1,4 @@
 import { DefinitionError, InvalidArgumentError, UnsupportedError } from '../errors.js';
-import { changedIndexes, indexedFields, indexName } from '../store/indexes.js';
 import { SLICES } from '../store/slices.js';
 import type {
   Collection,
@@ -21,8 +20,6 @@ export class MemoryState {
   readonly #generations: MemoryTable<Generation>;
   readonly #partitions: MemoryTable<Partition>;
   readonly #documents = new Map<string, MemoryTable<string>>();
-  /** The indexes that a table was declared with. There are none in memory, but a change of them must be told. */
-  readonly #indexes = new Map<string, string>();
   readonly #newest = new Map<string, number>();
 
   constructor(below?: MemoryState) {
@@ -49,12 +46,12 @@ export class MemoryState {
     const { version, collections, fresh = false, beside = false } = options;
     const all = this.generations(processor);
     const live = all.find(({ status }) => status === 'live');
-    if (live?.version === version && !beside && !fresh) return this.#checkIndexes(live, collections);
+    if (live?.version === version && !beside && !fresh) return live;
     const building = all.find(({ status }) => status === 'building');
-    if (building?.version === version && !fresh) return this.#checkIndexes(building, collections);
+    if (building?.version === version && !fresh) return building;
     this.#checkCollections(processor, collections);
     if (building) this.dropGeneration(processor, building.generation);
-    const created = this.#insert({
+    return this.#insert({
       processor,
       generation: (this.#newest.get(processor) ?? 0) + 1,
       version,
@@ -62,9 +59,6 @@ export class MemoryState {
       collections: Object.freeze(collections.map(({ name }) => name)),
       startedAfter: options.after ?? 0,
     });
-    for (const one of collections)
-      this.#indexes.set(tableName(one.name, created.generation), indexesOf(one, created));
-    return created;
   }
 
   dropGeneration(processor: string, generation: number): void {
@@ -73,10 +67,7 @@ export class MemoryState {
     if (found.status === 'live')
       throw new InvalidArgumentError('generation', generation, 'must not be the live one');
     this.#generations.delete(keyOf(processor, generation));
-    for (const name of found.collections) {
-      this.#documents.delete(tableName(name, generation));
-      this.#indexes.delete(tableName(name, generation));
-    }
+    for (const name of found.collections) this.#documents.delete(tableName(name, generation));
     for (const partition of this.partitions(processor)) {
       if (partition.generation === generation) this.#partitions.delete(partitionKey(partition));
     }
@@ -211,17 +202,8 @@ export class MemoryState {
     this.#partitions.set(partitionKey(partition), partition);
   }
 
-  #checkIndexes(generation: Generation, collections: readonly Collection[]): Generation {
-    for (const one of collections) {
-      const built = this.#indexes.get(tableName(one.name, generation.generation));
-      if (built !== undefined && built !== indexesOf(one, generation)) throw changedIndexes(one.name);
-    }
-    return generation;
-  }
-
   #checkCollections(processor: string, collections: readonly Collection[]): void {
-    for (const { name, kind, indexes } of collections) {
-      indexedFields(`Read model "${name}"`, indexes);
+    for (const { name, kind } of collections) {
       if (kind === 'table') {
         throw new UnsupportedError(`tables ("${name}")`, 'use documents here, or a store with SQL');
       }
@@ -241,13 +223,6 @@ export class MemoryState {
 /** The name of a generation's table. */
 export function tableName(collection: string, generation: number): string {
   return `${collection}__${generation}`;
-}
-
-function indexesOf({ name, indexes }: Collection, { generation }: Generation): string {
-  const names = indexedFields(`Read model "${name}"`, indexes).map((field) =>
-    indexName(tableName(name, generation), field),
-  );
-  return names.sort().join();
 }
 
 /** Dates can be changed by whoever holds them. */

@@ -16,6 +16,7 @@ import type {
   ReadStreamOptions,
   StreamAppend,
 } from '../store/event-store.js';
+import { changedIndexes, indexedFields } from '../store/indexes.js';
 import { Mutex } from '../store/mutex.js';
 import {
   DEFAULT_MAX_EVENT_BYTES,
@@ -26,6 +27,7 @@ import {
 import { TransactionScopes } from '../store/transaction-scope.js';
 import { checkPosition, readAllRange, readStreamRange } from '../store/read-range.js';
 import type {
+  Collection,
   DocumentAccess,
   DocumentReader,
   Failure,
@@ -37,7 +39,7 @@ import type {
 } from '../store/state-store.js';
 import { committedDocuments, documentReader } from './memory-documents.js';
 import { MemoryLog, toRecorded, type StagedAppends } from './memory-log.js';
-import { MemoryState } from './memory-state.js';
+import { MemoryState, tableName } from './memory-state.js';
 import type { MemoryTable } from './memory-table.js';
 import { MemoryUnit } from './memory-unit.js';
 
@@ -61,6 +63,8 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
   readonly #clock: Clock;
   readonly #log: MemoryLog;
   readonly #state = new MemoryState();
+  /** What tables were declared to be found by. Nothing is indexed, but a change of it must be told. */
+  readonly #indexes = new Map<string, string>();
   readonly #snapshots = new Map<string, StoredSnapshot>();
   readonly #changes = new ChangeSignal();
   readonly #mutex = new Mutex();
@@ -135,7 +139,17 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     processor: string,
     options: Parameters<StateStore['createGeneration']>[1],
   ): Promise<Generation> {
-    return this.#change('createGeneration', () => this.#state.createGeneration(processor, options));
+    return this.#change('createGeneration', () => {
+      const declared = options.collections.map(declaredIndexes);
+      const created = this.#state.createGeneration(processor, options);
+      options.collections.forEach(({ name }, index) => {
+        const table = tableName(name, created.generation);
+        const built = this.#indexes.get(table) ?? declared[index] ?? '';
+        if (built !== declared[index]) throw changedIndexes(name);
+        this.#indexes.set(table, built);
+      });
+      return created;
+    });
   }
 
   dropGeneration(processor: string, generation: number): Promise<void> {
@@ -269,6 +283,14 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
 }
 
 const NOTHING_STAGED: StagedAppends = { events: [], results: [] };
+
+function declaredIndexes({ name, indexes }: Collection): string {
+  const fields = indexedFields(`Read model "${name}"`, indexes);
+  return fields
+    .map((field) => `${field.name} ${field.type}`)
+    .sort()
+    .join();
+}
 
 /** Makes an empty store in memory. @throws InvalidArgumentError */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {

@@ -11,6 +11,7 @@ import {
 import { assert } from 'chai';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
+import { setImmediate } from 'node:timers/promises';
 import { failure } from './expectations.js';
 import { DOCUMENTS, filteredAndSorted, INDEXES, NUMBERS, QUERY, TEXTS, type Entry } from './finding-model.js';
 import { useStores, type StoreHarness } from './harness.js';
@@ -237,6 +238,36 @@ export function describeFinding(harness: StoreHarness<StateStore>): void {
       });
       assert.deepEqual(await keysOf(store, query), ['b', 'c', 'd']);
       assert.deepEqual(await keysOf(store, { ...query, after: place }), ['b', 'c', 'd']);
+    });
+
+    it('sees one build at a time, however often another takes its place meanwhile', async () => {
+      const { store, generation } = await open();
+      const build = (total: number): Map<string, unknown> =>
+        new Map(Array.from({ length: 30 }, (_, index) => [`key-${index}`, { total, status: 'open' }]));
+      await put(store, generation, build(1));
+      let swapping = true;
+      const seen = new Set<unknown>();
+      const looking = Array.from({ length: 3 }, async () => {
+        while (swapping) {
+          const { entries } = await pageOf(store, { where: { status: 'open' }, orderBy: 'total' });
+          const totals = new Set(entries.map(([, document]) => (document as { total: number }).total));
+          assert.lengthOf(entries, 30);
+          assert.equal(totals.size, 1);
+          for (const total of totals) seen.add(total);
+          await setImmediate();
+        }
+      });
+      for (let version = 2, live = generation; version <= 8; version++) {
+        const next = await createIndexed(store, { version });
+        await put(store, next, build(version));
+        await store.transaction((unit) => unit.activate(PROCESSOR, next.generation));
+        await store.dropGeneration(PROCESSOR, live.generation);
+        live = next;
+        await setImmediate();
+      }
+      swapping = false;
+      await Promise.all(looking);
+      assert.isAtLeast(seen.size, 2);
     });
 
     it('sees what is committed, and nothing of what was undone', async () => {
