@@ -3,7 +3,13 @@ import { aggregateTypeOf, type AggregateClass, type AggregateType } from './aggr
 import type { AnyDecider, Decider, DeciderAggregate } from './aggregates/decider.js';
 import { Repository, type RepositoryContext, type RepositoryOptions } from './aggregates/repository.js';
 import { systemClock, type Clock } from './clock.js';
-import { DefinitionError, ImportItemError, UnknownProcessorError, UnsupportedError } from './errors.js';
+import {
+  DefinitionError,
+  ImportItemError,
+  InvalidArgumentError,
+  UnknownProcessorError,
+  UnsupportedError,
+} from './errors.js';
 import { EventCodec } from './events/codec.js';
 import { currentMetadata } from './events/correlation.js';
 import type { DataOf, EventType } from './events/event-type.js';
@@ -16,6 +22,7 @@ import type { Projection } from './processors/projection.js';
 import { statusOf, waitForPosition, type ProcessorStatus, type WaitOptions } from './processors/status.js';
 import { Wakeup } from './processors/wakeup.js';
 import { Worker, type RunOptions, type WorkerOptions } from './processors/worker.js';
+import type { Indexes } from './store/document-query.js';
 import type { EventReader } from './store/event-reader.js';
 import type {
   AppendAllOptions,
@@ -219,9 +226,16 @@ export class Application<Unit extends StateUnit = StateUnit> {
   }
 
   /** The documents of a projection as its live read model holds them now. */
-  readModel<Doc>(projection: DocumentProjection<Doc>): DocumentReader<Doc> {
-    // The projection wrote these documents, so they are of its type, which the store cannot know.
-    return this.#state.documents(this.#own(projection).name) as DocumentReader<Doc>;
+  readModel<Doc, Fields extends Indexes>(
+    projection: DocumentProjection<Doc, Fields>,
+  ): DocumentReader<Doc, Fields>;
+  /** Those of one collection of a custom projection. @throws InvalidArgumentError if it has no such documents */
+  readModel<Doc>(projection: Projection<Unit>, collection: string): DocumentReader<Doc>;
+  readModel(projection: Projection<Unit>, collection = projection.name): DocumentReader {
+    const { collections } = this.#own(projection);
+    const declared = collections.find(({ name, kind }) => name === collection && kind === 'documents');
+    if (declared) return this.#state.documents(collection, declared.indexes);
+    throw new InvalidArgumentError('collection', collection, `must be documents of "${projection.name}"`);
   }
 
   /**

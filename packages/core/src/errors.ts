@@ -411,6 +411,23 @@ export class UnknownProcessorError extends RefoldError {
   }
 }
 
+/** A query on documents names a field that is not among the declared indexes; nothing was read. */
+export class NotIndexedError extends RefoldError {
+  readonly code = 'NOT_INDEXED';
+
+  constructor(
+    readonly collection: string,
+    readonly field: string,
+    /** The fields that are declared. */
+    readonly declared: readonly string[],
+  ) {
+    super(
+      `Read model "${collection}" has no index on "${field}" (it has ${declared.join(', ') || 'none'}): ` +
+        'declare it in the indexes of the projection, and give that a higher version',
+    );
+  }
+}
+
 /** A read model did not reach the awaited position in time. */
 export class WaitTimeoutError extends RefoldError {
   readonly code = 'WAIT_TIMEOUT';

@@ -12,6 +12,7 @@ export {
   LeaseLostError,
   messageOf,
   NestedTransactionError,
+  NotIndexedError,
   ProcessorOutdatedError,
   ProcessorStoppedError,
   RefoldError,
@@ -164,6 +165,33 @@ export type {
   StateStore,
   StateUnit,
 } from './store/state-store.js';
+export type {
+  Comparison,
+  DocumentPage,
+  DocumentQuery,
+  FieldCondition,
+  Indexes,
+  IndexesOn,
+  IndexType,
+  NoIndexes,
+} from './store/document-query.js';
+export {
+  findPlan,
+  pageOf,
+  type ComparisonOperator,
+  type FieldTest,
+  type FindPlan,
+} from './store/find-plan.js';
+export {
+  changedIndexes,
+  INDEX_NAME,
+  indexedFields,
+  indexedValue,
+  indexName,
+  MAX_INDEXED_BYTES,
+  type IndexedField,
+  type IndexedValue,
+} from './store/indexes.js';
 export { sliceOf, SLICES } from './store/slices.js';
 export {
   checkMove,

@@ -4,9 +4,11 @@ import {
   decider,
   defineEvent,
   documentProjection,
+  type DocumentProjection,
   memoryStore,
   type DataOf,
   type EventOf,
+  type NoIndexes,
   type PlainEvent,
 } from '@refold/core';
 import { expect } from 'chai';
@@ -90,6 +92,78 @@ describe('types', () => {
     await application.catchUp();
     const total: number | undefined = (await application.readModel(balances).get('1'))?.total;
     expect(total).to.equal(8);
+  });
+
+  it('of queries follow from the declared indexes and the document', async () => {
+    interface Order {
+      status: 'open' | 'closed';
+      total: number;
+      paid?: boolean;
+      customer?: { readonly city: string | null };
+      lines: string[];
+    }
+    const orders = documentProjection('orders', {
+      initial: (): Order => ({ status: 'open', total: 0, lines: [] }),
+      indexes: { status: 'string', total: 'number', paid: 'boolean', 'customer.city': 'string' },
+    }).on(Deposited, (order, { data }) => ({ ...order, total: data.amount }));
+    const application = createApplication({ store: memoryStore(), projections: [orders] });
+    await application.append('order-1', [new Deposited(5)]);
+    await application.catchUp();
+    const found = application.readModel(orders);
+    const page = await found.find({ where: { status: 'open', total: { gte: 5, lt: 6 } }, orderBy: 'total' });
+    const entries: readonly (readonly [string, Order])[] = page.entries;
+    expect(entries).to.deep.equal([['1', { status: 'open', total: 5, lines: [] }]]);
+    await found.find({ where: { 'customer.city': { in: ['Bonn'] }, paid: true }, orderBy: 'customer.city' });
+    const wrong = [
+      // @ts-expect-error there is no such status
+      () => found.find({ where: { status: 'opne' } }),
+      // @ts-expect-error a total is a number
+      () => found.find({ where: { total: { gt: '5' } } }),
+      // @ts-expect-error lines are not indexed
+      () => found.find({ where: { lines: 'a' } }),
+      // @ts-expect-error nor can they order
+      () => found.find({ orderBy: 'lines' }),
+      // @ts-expect-error there is no such comparison
+      () => found.find({ where: { total: { from: 5 } } }),
+    ];
+    expect(wrong).to.have.length(5);
+    const any: DocumentProjection<Order> = orders;
+    expect((await application.readModel(any).find({ where: { total: 5 } })).entries).to.have.length(1);
+  });
+
+  it('of indexes are those of the document', () => {
+    const initial = (): { name: string; address: { street?: string } } => ({ name: '', address: {} });
+    const people = documentProjection('people', { initial, indexes: { 'address.street': 'string' } });
+    same<NonNullable<(typeof people)['indexes']>, { 'address.street': 'string' }>();
+    const loose = documentProjection('loose', {
+      initial: (): Record<string, unknown> => ({}),
+      indexes: { 'any.thing': 'number' },
+    });
+    const keyed = documentProjection('keyed', { initial: (key) => ({ key }), indexes: { key: 'string' } });
+    const none = documentProjection('none', { initial: () => ({ total: 0 }) });
+    same<typeof none, DocumentProjection<{ total: number }, NoIndexes>>();
+    const explicit = documentProjection<{ total: number }>('explicit', { initial: () => ({ total: 0 }) });
+    const application = createApplication({ store: memoryStore() });
+    const first = (): { a: string } => ({ a: '' });
+    const wrong = [
+      // @ts-expect-error a name is a string
+      () => documentProjection('wrong', { initial, indexes: { name: 'number' } }),
+      // @ts-expect-error there is no such field
+      () => documentProjection('wrong', { initial, indexes: { nmae: 'string' } }),
+      // @ts-expect-error nor such a nested one
+      () => documentProjection('wrong', { initial, indexes: { 'address.city': 'string' } }),
+      // @ts-expect-error with one type argument the indexes would be lost: initial can name the document's type
+      () => documentProjection<{ a: string }>('wrong', { initial: first, indexes: { a: 'string' } }),
+      // @ts-expect-error nothing is indexed
+      () => application.readModel(none).find({ where: { total: 1 } }),
+      // @ts-expect-error nothing is indexed
+      () => application.readModel(explicit).find({ orderBy: 'total' }),
+      // @ts-expect-error another field is
+      () => application.readModel(keyed).find({ orderBy: 'name' }),
+    ];
+    expect(wrong).to.have.length(7);
+    expect(people.indexes).to.deep.equal({ 'address.street': 'string' });
+    expect(loose.indexes).to.deep.equal({ 'any.thing': 'number' });
   });
 
   it('of @applies ask for a method that takes the event', () => {

@@ -1,5 +1,14 @@
-import { DefinitionError, type Collection } from '@refold/core';
+import {
+  changedIndexes,
+  DefinitionError,
+  INDEX_NAME,
+  indexedFields,
+  indexName,
+  type Collection,
+  type IndexedField,
+} from '@refold/core';
 import { codeOf, query, type Runner } from './connection.js';
+import { fieldExpression } from './document-find.js';
 import { quote, type Schema } from './schema.js';
 import type postgres from 'postgres';
 
@@ -17,7 +26,7 @@ export async function createTables(
 ): Promise<void> {
   for (const collection of collections) {
     const table = tableName(schema, collection.name, generation);
-    for (const statement of statementsFor(collection, table)) await runner.unsafe(statement);
+    for (const statement of statementsFor(collection, table, generation)) await runner.unsafe(statement);
     const [created] = await query<{ there: boolean }>(runner, 'select to_regclass($1) is not null as there', [
       table,
     ]);
@@ -27,6 +36,26 @@ export async function createTables(
         `its statements must create a table named ${table}`,
       );
     }
+  }
+}
+
+/** @throws DefinitionError if the tables of a generation were created with other indexes than are declared now */
+export async function checkIndexes(
+  runner: Runner,
+  schema: Schema,
+  collections: readonly Collection[],
+  generation: number,
+): Promise<void> {
+  for (const collection of collections) {
+    const rows = await query<{ name: string }>(
+      runner,
+      `select c.relname::text as name from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
+       where i.indrelid = to_regclass($1)`,
+      [tableName(schema, collection.name, generation)],
+    );
+    const there = rows.map(({ name }) => name).filter((name) => INDEX_NAME.test(name));
+    const declared = indexesOf(collection, generation).map(({ name }) => name);
+    if (there.sort().join() !== declared.sort().join()) throw changedIndexes(collection.name);
   }
 }
 
@@ -87,10 +116,27 @@ async function refuseOther(runner: Runner, schema: Schema, name: string): Promis
   }
 }
 
-function statementsFor(collection: Collection, table: string): readonly string[] {
+function statementsFor(collection: Collection, table: string, generation: number): readonly string[] {
   if (collection.kind === 'documents') {
-    return [`create table ${table} (key text collate "C" primary key, document jsonb not null)`];
+    return [
+      `create table ${table} (key text collate "C" primary key, document jsonb not null)`,
+      ...indexesOf(collection, generation).map(
+        ({ name, field }) => `create index ${quote(name)} on ${table} ((${fieldExpression(field)}), key)`,
+      ),
+    ];
   }
   const statements = collection.create?.(table) ?? [];
   return typeof statements === 'string' ? [statements] : statements;
+}
+
+/** Names of indexes are those of a schema, and so have the name of the table in them. */
+function indexesOf(
+  { name: collection, indexes }: Collection,
+  generation: number,
+): { readonly name: string; readonly field: IndexedField }[] {
+  const table = `${collection}__${generation}`;
+  return indexedFields(`Read model "${collection}"`, indexes).map((field) => ({
+    name: indexName(table, field),
+    field,
+  }));
 }

@@ -1,6 +1,15 @@
-import { SerializationError, toJson, type DocumentAccess, type DocumentReader } from '@refold/core';
+import {
+  findPlan,
+  pageOf,
+  SerializationError,
+  toJson,
+  type DocumentAccess,
+  type DocumentReader,
+  type Indexes,
+} from '@refold/core';
 import { textArray } from './arrays.js';
 import { codeOf, query, translate, type Runner } from './connection.js';
+import { findStatement } from './document-find.js';
 
 interface Row {
   readonly key: string;
@@ -42,12 +51,33 @@ export function documentAccess(runner: Runner, table: string, check: () => void)
   };
 }
 
+/** A collection, the view that shows its live generation, and what it is declared to be found by. */
+export interface LiveDocuments {
+  readonly collection: string;
+  readonly view: string;
+  readonly indexes?: Indexes;
+}
+
 /** Reads a live read model through its view, which always shows the live generation. */
-export function documentReader(runner: Runner, view: string, check: () => void): DocumentReader {
+export function documentReader(
+  runner: Runner,
+  { collection, view, indexes = {} }: LiveDocuments,
+  check: () => void,
+): DocumentReader {
   return {
     getMany: (keys) => existing(() => getMany(runner, view, keys, check), new Map<string, unknown>()),
     get: async (key) =>
       (await existing(() => getMany(runner, view, [key], check), new Map<string, unknown>())).get(key),
+    find: async (asked) => {
+      const plan = findPlan(collection, indexes, asked);
+      check();
+      const { sql, values } = findStatement(view, plan);
+      const rows = await existing(() => query<Row>(runner, sql, values), []);
+      return pageOf(
+        plan,
+        rows.map(({ key, document }) => [key, JSON.parse(document)]),
+      );
+    },
     count: () => existing(() => count(runner, view, check), 0),
     async *entries() {
       // An empty string is no key, so it stands before every key.

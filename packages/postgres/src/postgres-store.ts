@@ -23,6 +23,7 @@ import {
   type ExpectedRevision,
   type Failure,
   type Generation,
+  type Indexes,
   type Lease,
   type ImportOptions,
   type ImportResult,
@@ -43,7 +44,7 @@ import {
 import type postgres from 'postgres';
 import { Appender } from './appender.js';
 import { ChangeFeed } from './change-feed.js';
-import { tableName } from './collections.js';
+import { checkIndexes, tableName } from './collections.js';
 import { codeOf, query, translate, type Database, type Runner } from './connection.js';
 import { committedDocuments, documentReader } from './documents.js';
 import { Importer } from './importer.js';
@@ -220,9 +221,11 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
   }
 
   createGeneration(processor: string, options: NewGeneration): Promise<Generation> {
-    return this.#write('createGeneration', (transaction) =>
-      this.#tables.createGeneration(transaction, processor, options),
-    );
+    return this.#write('createGeneration', async (transaction) => {
+      const created = await this.#tables.createGeneration(transaction, processor, options);
+      await checkIndexes(transaction, this.#schema, options.collections, created.generation);
+      return created;
+    });
   }
 
   dropGeneration(processor: string, generation: number): Promise<void> {
@@ -254,9 +257,10 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     return this.#statement('recordFailure', () => this.#tables.recordFailure(this.#sql, lease, failure));
   }
 
-  documents(collection: string): DocumentReader {
+  documents(collection: string, indexes?: Indexes): DocumentReader {
     this.#check();
-    return documentReader(this.#sql, this.#schema.of(collection), () => this.#check());
+    const of = { collection, view: this.#schema.of(collection), indexes };
+    return documentReader(this.#sql, of, () => this.#check());
   }
 
   documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'> {

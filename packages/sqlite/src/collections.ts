@@ -1,5 +1,15 @@
-import { DefinitionError, type Collection } from '@refold/core';
+import {
+  changedIndexes,
+  DefinitionError,
+  INDEX_NAME,
+  indexedFields,
+  indexName,
+  type Collection,
+  type IndexedField,
+} from '@refold/core';
 import type Database from 'better-sqlite3';
+import { fieldExpression } from './document-find.js';
+import type { Statements } from './statements.js';
 
 /** The table of one generation of a collection. Collection names are identifiers, so neither name needs quotes. */
 export function tableName(collection: string, generation: number): string {
@@ -24,6 +34,21 @@ export function createTables(
         `its statements must create a table named ${table}`,
       );
     }
+  }
+}
+
+/** @throws DefinitionError if the tables of a generation were created with other indexes than are declared now */
+export function checkIndexes(
+  statements: Statements,
+  collections: readonly Collection[],
+  generation: number,
+): void {
+  const select = statements.values("select name from sqlite_schema where type = 'index' and tbl_name = ?");
+  for (const collection of collections) {
+    const table = tableName(collection.name, generation);
+    const there = (select.all(table) as string[]).filter((name) => INDEX_NAME.test(name));
+    const declared = fieldsOf(collection).map((field) => indexName(table, field));
+    if (there.sort().join() !== declared.sort().join()) throw changedIndexes(collection.name);
   }
 }
 
@@ -63,8 +88,19 @@ export function dropTables(
 
 function statementsFor(collection: Collection, table: string): readonly string[] {
   if (collection.kind === 'documents') {
-    return [`create table ${table} (key text primary key, document text not null) strict, without rowid`];
+    return [
+      `create table ${table} (key text primary key, document text not null) strict, without rowid`,
+      ...fieldsOf(collection).map((field) => {
+        const expression = fieldExpression(field);
+        // Without the documents that lack the field, which a query that names it does not find.
+        return `create index ${indexName(table, field)} on ${table} (${expression}, key) where ${expression} is not null`;
+      }),
+    ];
   }
   const statements = collection.create?.(table) ?? [];
   return typeof statements === 'string' ? [statements] : statements;
+}
+
+function fieldsOf({ name, indexes }: Collection): IndexedField[] {
+  return indexedFields(`Read model "${name}"`, indexes);
 }

@@ -1,5 +1,6 @@
-import type { DocumentReader } from '@refold/core';
+import { findPlan, pageOf, type DocumentReader, type Indexes } from '@refold/core';
 import type Database from 'better-sqlite3';
+import { findDocuments } from './document-find.js';
 import { documentAccess } from './sqlite-unit.js';
 import type { Statements } from './statements.js';
 
@@ -9,7 +10,7 @@ const PAGE = 1000;
 export function documentReader(
   database: Database.Database,
   statements: Statements,
-  collection: string,
+  { collection, indexes = {} }: { readonly collection: string; readonly indexes?: Indexes },
   check: () => void,
 ): DocumentReader {
   const exists = (): boolean => {
@@ -22,6 +23,10 @@ export function documentReader(
   return {
     getMany,
     get: async (key) => (await getMany([key])).get(key),
+    find: async (query) => {
+      const plan = findPlan(collection, indexes, query);
+      return pageOf(plan, exists() ? findDocuments(database, statements, collection, plan) : []);
+    },
     count: async () => (exists() ? Number(statements.values(`select count(*) from ${collection}`).get()) : 0),
     async *entries() {
       // An empty string is no key, so it stands before every key.

@@ -28,6 +28,7 @@ import {
   type ImportOptions,
   type ImportResult,
   type ImportSource,
+  type Indexes,
   type Lease,
   type NewEvent,
   type Partition,
@@ -40,7 +41,7 @@ import {
 } from '@refold/core';
 import type Database from 'better-sqlite3';
 import { ChangeFeed } from './change-feed.js';
-import { tableName } from './collections.js';
+import { checkIndexes, tableName } from './collections.js';
 import { openReader, openWriter, type Durability } from './database.js';
 import { documentReader } from './document-reader.js';
 import { LogAppends } from './log-appends.js';
@@ -205,7 +206,11 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
       readonly beside?: boolean;
     },
   ): Promise<Generation> {
-    return this.#write('createGeneration', () => this.#tables.createGeneration(processor, options));
+    return this.#write('createGeneration', () => {
+      const created = this.#tables.createGeneration(processor, options);
+      checkIndexes(this.#writeStatements, options.collections, created.generation);
+      return created;
+    });
   }
 
   dropGeneration(processor: string, generation: number): Promise<void> {
@@ -240,9 +245,10 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     await this.#write('recordFailure', () => this.#tables.recordFailure(lease, failure));
   }
 
-  documents(collection: string): DocumentReader {
+  documents(collection: string, indexes?: Indexes): DocumentReader {
     this.#check();
-    return documentReader(this.#reader, this.#readStatements, collection, () => this.#check());
+    const of = { collection, indexes };
+    return documentReader(this.#reader, this.#readStatements, of, () => this.#check());
   }
 
   documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'> {

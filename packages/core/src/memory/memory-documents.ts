@@ -1,21 +1,35 @@
+import type { Indexes } from '../store/document-query.js';
+import { findPlan, pageOf } from '../store/find-plan.js';
 import { toJson } from '../store/prepare-append.js';
 import type { DocumentAccess, DocumentReader } from '../store/state-store.js';
+import { compareText, findAmong } from './memory-find.js';
 import type { MemoryTable } from './memory-table.js';
 
 /** Finds the table behind a collection when it is used; it throws, or returns undefined, when there is none. */
 type FindTable = () => MemoryTable<string> | undefined;
 
-/** Reads documents of a table that may come and go: those of the live generation, or of a given one. */
-export function documentReader(find: FindTable): DocumentReader {
-  const getMany = async (keys: readonly string[]): Promise<Map<string, unknown>> => readMany(find(), keys);
+/** Reads the documents of the live generation, which may come and go. */
+export function documentReader(find: FindTable, collection: string, indexes: Indexes = {}): DocumentReader {
+  const { getMany } = committedDocuments(find);
   return {
     getMany,
-    get: async (key) => readMany(find(), [key]).get(key),
+    get: async (key) => (await getMany([key])).get(key),
+    find: async (query) => {
+      const plan = findPlan(collection, indexes, query);
+      return pageOf(plan, findAmong(find()?.entries() ?? [], plan));
+    },
     count: async () => find()?.entries().length ?? 0,
     async *entries() {
-      for (const [key, json] of inKeyOrder(find()?.entries() ?? [])) yield [key, JSON.parse(json) as unknown];
+      const entries = find()?.entries() ?? [];
+      for (const [key, json] of entries.sort(([a], [b]) => compareText(a, b)))
+        yield [key, JSON.parse(json) as unknown];
     },
   };
+}
+
+/** Reads documents of a table that may be gone. */
+export function committedDocuments(find: FindTable): Pick<DocumentAccess, 'getMany'> {
+  return { getMany: async (keys) => readMany(find(), keys) };
 }
 
 /** Reads and writes documents of a table in a transaction. */
@@ -41,12 +55,4 @@ function readMany(table: MemoryTable<string> | undefined, keys: readonly string[
     if (json !== undefined) found.set(key, JSON.parse(json));
   }
   return found;
-}
-
-/** By the bytes of their UTF-8, as databases compare binary text; JavaScript's own order is another beyond U+FFFF. */
-function inKeyOrder(entries: readonly [string, string][]): [string, string][] {
-  return entries
-    .map((entry) => ({ entry, bytes: Buffer.from(entry[0]) }))
-    .sort((a, b) => Buffer.compare(a.bytes, b.bytes))
-    .map(({ entry }) => entry);
 }

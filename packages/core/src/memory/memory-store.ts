@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { systemClock, type Clock } from '../clock.js';
 import { ImportConflictError, InvalidArgumentError, StoreClosedError } from '../errors.js';
 import { ChangeSignal } from '../store/change-signal.js';
+import type { Indexes } from '../store/document-query.js';
 import { EventReader } from '../store/event-reader.js';
 import type {
   AppendAllOptions,
@@ -19,21 +20,24 @@ import type {
   StreamAppend,
 } from '../store/event-store.js';
 import { runImport, type ImportChunk } from '../store/importing.js';
+import { changedIndexes, indexedFields } from '../store/indexes.js';
 import { Mutex } from '../store/mutex.js';
 import { DEFAULT_MAX_EVENT_BYTES, prepareAppends, type PreparedAppend } from '../store/prepare-append.js';
 import { TransactionScopes, type TransactionScope } from '../store/transaction-scope.js';
 import { checkPosition, readAllRange, readStreamRange } from '../store/read-range.js';
 import type {
+  Collection,
   DocumentAccess,
   DocumentReader,
   Generation,
   Snapshot,
   StateStore,
 } from '../store/state-store.js';
-import { documentReader } from './memory-documents.js';
+import { committedDocuments, documentReader } from './memory-documents.js';
 import { MemoryLog, toRecorded } from './memory-log.js';
 import { MemoryProcessors } from './memory-processors.js';
-import { MemoryState } from './memory-state.js';
+import { MemoryState, tableName } from './memory-state.js';
+import type { MemoryTable } from './memory-table.js';
 import { MemoryUnit, type MemoryLayer } from './memory-unit.js';
 
 /** What a memory store takes, and by which clock it writes. */
@@ -68,6 +72,8 @@ export class MemoryStore extends MemoryProcessors implements EventStore<MemoryUn
   readonly #committed: MemoryLayer;
   /** How many items of each import are in the log. */
   readonly #imports = new Map<string, number>();
+  /** What tables were declared to be found by. Nothing is indexed, but a change of it must be told. */
+  readonly #indexes = new Map<string, string>();
   readonly #changes = new ChangeSignal();
   readonly #mutex = new Mutex();
   readonly #scopes = new TransactionScopes<MemoryScope>();
@@ -166,7 +172,17 @@ export class MemoryStore extends MemoryProcessors implements EventStore<MemoryUn
     processor: string,
     options: Parameters<StateStore['createGeneration']>[1],
   ): Promise<Generation> {
-    return this.#change('createGeneration', () => this.#state.createGeneration(processor, options));
+    return this.#change('createGeneration', () => {
+      const declared = options.collections.map(declaredIndexes);
+      const created = this.#state.createGeneration(processor, options);
+      options.collections.forEach(({ name }, index) => {
+        const table = tableName(name, created.generation);
+        const built = this.#indexes.get(table) ?? declared[index] ?? '';
+        if (built !== declared[index]) throw changedIndexes(name);
+        this.#indexes.set(table, built);
+      });
+      return created;
+    });
   }
 
   dropGeneration(processor: string, generation: number): Promise<void> {
@@ -177,17 +193,18 @@ export class MemoryStore extends MemoryProcessors implements EventStore<MemoryUn
     return this.#change('reopenGeneration', () => this.#state.reopenGeneration(processor, generation));
   }
 
-  documents(collection: string): DocumentReader {
+  documents(collection: string, indexes?: Indexes): DocumentReader {
     this.#check();
-    return documentReader(() => {
+    const find = (): MemoryTable<string> | undefined => {
       this.#check();
       return this.#state.liveDocuments(collection);
-    });
+    };
+    return documentReader(find, collection, indexes);
   }
 
   documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'> {
     this.#check();
-    return documentReader(() => {
+    return committedDocuments(() => {
       this.#check();
       return this.#state.documents(collection, generation);
     });
@@ -279,6 +296,14 @@ export class MemoryStore extends MemoryProcessors implements EventStore<MemoryUn
     };
     return { layer, commit };
   }
+}
+
+function declaredIndexes({ name, indexes }: Collection): string {
+  const fields = indexedFields(`Read model "${name}"`, indexes);
+  return fields
+    .map((field) => `${field.name} ${field.type}`)
+    .sort()
+    .join();
 }
 
 /** Makes an empty store in memory. @throws InvalidArgumentError */

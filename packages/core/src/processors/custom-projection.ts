@@ -1,7 +1,9 @@
 import { DefinitionError } from '../errors.js';
 import type { DataOf, EventType } from '../events/event-type.js';
 import { causedBy, withMetadata } from '../events/correlation.js';
+import type { Indexes } from '../store/document-query.js';
 import type { RecordedEvent } from '../store/event-store.js';
+import { indexedFields } from '../store/indexes.js';
 import type { Collection, StateUnit } from '../store/state-store.js';
 import {
   checkIdentifier,
@@ -18,8 +20,11 @@ import {
 
 /** What can be said of a custom projection beside its name. */
 export interface CustomProjectionOptions extends ProjectionOptions {
-  /** Names of document collections that the handlers write. */
-  readonly documents?: readonly string[];
+  /**
+   * Document collections that the handlers write: their names, or each name with the fields by which its documents can be
+   * found. To change those takes a higher version.
+   */
+  readonly documents?: readonly string[] | Readonly<Record<string, Indexes>>;
   /** Tables that the handlers write, for stores with SQL: the statements that create each, given its physical name. */
   readonly tables?: Readonly<Record<string, (table: string) => string | readonly string[]>>;
 }
@@ -110,16 +115,26 @@ function collectionsOf(
 ): Collection[] {
   const subject = `Projection "${projection}"`;
   const collections: Collection[] = [
-    ...documents.map((name) => ({ name, kind: 'documents' as const })),
+    ...documentsOf(documents),
     ...Object.entries(tables).map(([name, create]) => ({ name, kind: 'table' as const, create })),
   ];
   const names = new Set<string>();
-  for (const { name } of collections) {
+  for (const { name, indexes } of collections) {
     checkIdentifier(subject, name);
+    indexedFields(subject, indexes);
     if (names.has(name)) throw new DefinitionError(subject, `it declares "${name}" twice`);
     names.add(name);
   }
   return collections;
+}
+
+function documentsOf(documents: NonNullable<CustomProjectionOptions['documents']>): Collection[] {
+  if (isNames(documents)) return documents.map((name) => ({ name, kind: 'documents' }));
+  return Object.entries(documents).map(([name, indexes]) => ({ name, kind: 'documents', indexes }));
+}
+
+function isNames(documents: readonly string[] | object): documents is readonly string[] {
+  return Array.isArray(documents);
 }
 
 function owned(projection: string, collections: ReadonlySet<string>, name: string): string {

@@ -1,5 +1,7 @@
 import type { DataOf, EventType } from '../events/event-type.js';
+import type { Indexes, IndexesOn, NoIndexes } from '../store/document-query.js';
 import type { RecordedEvent } from '../store/event-store.js';
+import { indexedFields } from '../store/indexes.js';
 import type { Collection, DocumentAccess, StateUnit } from '../store/state-store.js';
 import {
   checkProjection,
@@ -15,11 +17,16 @@ import {
 } from './projection.js';
 
 /** What can be said of a document projection beside its name. */
-export interface DocumentProjectionOptions<Doc> extends ProjectionOptions {
+export interface DocumentProjectionOptions<Doc, Fields extends Indexes = Indexes> extends ProjectionOptions {
   /** A new document, before its first event. */
   readonly initial: (key: string) => Doc;
   /** The document of an event, unless its handler says otherwise. Default: the id of the event's stream. */
   readonly key?: DocumentKey<unknown>;
+  /**
+   * The fields by which documents can be found and ordered, as dotted paths with their types. To change them takes a
+   * higher version.
+   */
+  readonly indexes?: Fields;
 }
 
 interface DocumentHandler<Doc> {
@@ -32,18 +39,20 @@ interface DocumentHandler<Doc> {
  * else. A batch loads the documents it touches in one query, folds in memory, and writes them with the checkpoint in one
  * transaction. Every `on` returns a new projection; nothing is changed in place.
  */
-export class DocumentProjection<Doc> implements Projection {
+export class DocumentProjection<Doc, Fields extends Indexes = Indexes> implements Projection {
   readonly name: string;
   readonly version: number;
   readonly mode: ProjectionMode;
   readonly eventTypes: readonly EventType[];
   readonly collections: readonly Collection[];
-  readonly #options: DocumentProjectionOptions<Doc>;
+  /** The fields by which its documents can be found; undefined if none is declared. */
+  readonly indexes: Fields | undefined;
+  readonly #options: DocumentProjectionOptions<Doc, Fields>;
   readonly #handlers: ReadonlyMap<string, DocumentHandler<Doc>>;
 
   constructor(
     name: string,
-    options: DocumentProjectionOptions<Doc>,
+    options: DocumentProjectionOptions<Doc, Fields>,
     eventTypes: readonly EventType[] = [],
     handlers: ReadonlyMap<string, DocumentHandler<Doc>> = new Map(),
   ) {
@@ -52,7 +61,9 @@ export class DocumentProjection<Doc> implements Projection {
     this.version = checked.version;
     this.mode = checked.mode;
     this.eventTypes = eventTypes;
-    this.collections = [{ name, kind: 'documents' }];
+    indexedFields(`Projection "${name}"`, options.indexes);
+    this.collections = [{ name, kind: 'documents', indexes: options.indexes }];
+    this.indexes = options.indexes;
     this.#options = options;
     this.#handlers = handlers;
   }
@@ -62,7 +73,7 @@ export class DocumentProjection<Doc> implements Projection {
     type: T,
     fold: Fold<Doc, DataOf<T>>,
     options: { readonly key?: DocumentKey<DataOf<T>> } = {},
-  ): DocumentProjection<Doc> {
+  ): DocumentProjection<Doc, Fields> {
     const key = options.key ?? this.#options.key ?? streamIdKey;
     // The codec hands this handler only events of its type: the map cannot say so.
     const handler = { fold, key } as DocumentHandler<Doc>;
@@ -79,13 +90,13 @@ export class DocumentProjection<Doc> implements Projection {
 /**
  * Declares a document projection:
  * `documentProjection('balances', { initial: () => ({ total: 0 }) }).on(Deposited, (doc, { data }) => …)`.
- * @throws DefinitionError for a bad name, version or mode
+ * @throws DefinitionError for a bad name, version, mode or index
  */
-export function documentProjection<Doc>(
+export function documentProjection<Doc, Fields extends Indexes = NoIndexes>(
   name: string,
-  options: DocumentProjectionOptions<Doc>,
-): DocumentProjection<Doc> {
-  return new DocumentProjection(name, options);
+  options: DocumentProjectionOptions<Doc, Fields> & { readonly indexes?: IndexesOn<Doc, Fields> },
+): DocumentProjection<Doc, Fields> {
+  return new DocumentProjection<Doc, Fields>(name, options);
 }
 
 /** Documents kept from one batch to the next, so that only cold ones are read. */

@@ -1,4 +1,5 @@
 import type { Partition, ProcessorState, ProcessorUnit, SliceProgress } from './processor-state.js';
+import type { DocumentPage, DocumentQuery, Indexes } from './document-query.js';
 
 /** What a read model consists of: a table of keyed JSON documents, or a table whose DDL the user writes. */
 export interface Collection {
@@ -7,6 +8,8 @@ export interface Collection {
   readonly kind: 'documents' | 'table';
   /** For tables: the statements that create it, given its physical name. */
   readonly create?: (table: string) => string | readonly string[];
+  /** For documents: the fields by which they can be found. */
+  readonly indexes?: Indexes;
 }
 
 /**
@@ -75,9 +78,14 @@ export interface StateUnit extends ProcessorUnit {
 }
 
 /** Reads the documents of a live read model. What it returns are copies. */
-export interface DocumentReader<Doc = unknown> {
+export interface DocumentReader<Doc = unknown, Fields extends Indexes = Indexes> {
   get(key: string): Promise<Doc | undefined>;
   getMany(keys: readonly string[]): Promise<Map<string, Doc>>;
+  /**
+   * The documents whose declared fields are as asked for, in order, as of one moment.
+   * @throws NotIndexedError for a field that is not declared, InvalidArgumentError
+   */
+  find(query?: DocumentQuery<Doc, Fields>): Promise<DocumentPage<Doc>>;
   /** Every document with its key, in the order of the keys, read by the page. */
   entries(): AsyncIterable<[key: string, document: Doc]>;
   count(): Promise<number>;
@@ -102,6 +110,7 @@ export interface StateStore<Unit extends StateUnit = StateUnit> extends Processo
    * once if the processor has no live one, else it is built beside the live one until `activate`.
    * If one with the same version is being built already, that one is returned as it is, unless `fresh` asks for a new
    * one in its place. Two callers at the same time get the same generation.
+   * @throws DefinitionError if one of the same version is there, but was built with other indexes
    */
   createGeneration(
     processor: string,
@@ -129,8 +138,8 @@ export interface StateStore<Unit extends StateUnit = StateUnit> extends Processo
    */
   reopenGeneration(processor: string, generation: number): Promise<Generation>;
 
-  /** The documents of the live generation; empty while there is none. */
-  documents(collection: string): DocumentReader;
+  /** The documents of the live generation, to be found by these indexes; empty while there is none. */
+  documents(collection: string, indexes?: Indexes): DocumentReader;
   /** The same of one generation, as committed, for the holder of its lease; empty if the generation is gone. */
   documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'>;
 

@@ -1,6 +1,7 @@
 import type { StateStore } from '@refold/core';
 import { describe } from 'mocha';
 import { describeDocuments } from './documents.js';
+import { describeFinding } from './finding.js';
 import { describeGenerations } from './generations.js';
 import type { StoreHarness } from './harness.js';
 import { describeLeases } from './leases.js';
@@ -14,6 +15,7 @@ export function describeStateStore(name: string, harness: StoreHarness<StateStor
     describeLeases(harness);
     describeGenerations(harness);
     describeDocuments(harness);
+    describeFinding(harness);
     describeSnapshots(harness);
   });
 }
