@@ -5,7 +5,7 @@ import {
   documentProjection,
   event,
   type DocumentProjection,
-  type ProjectionMode,
+  type ProcessorMode,
   type RecordedEvent,
 } from '@refold/core';
 
@@ -107,7 +107,7 @@ export function foldOf(name: ProjectionName, events: readonly RecordedEvent[]): 
 
 function tallies(
   name: ProjectionName,
-  options: { readonly version: number; readonly mode: ProjectionMode },
+  options: { readonly version: number; readonly mode: ProcessorMode },
   key: (event: RecordedEvent) => string,
   onHandling: OnHandling,
 ): DocumentProjection<Tally> {

@@ -11,7 +11,7 @@ import {
   memoryStore,
   type DocumentProjection,
   type Projection,
-  type ProjectionMode,
+  type ProcessorMode,
   type StateUnit,
   type Store,
 } from '@refold/core';
@@ -77,7 +77,7 @@ export function balances({
 }: {
   name?: string;
   version?: number;
-  mode?: ProjectionMode;
+  mode?: ProcessorMode;
   broken?: (amount: number) => boolean;
 } = {}): DocumentProjection<Balance> {
   return documentProjection(name, { version, mode, initial: (): Balance => ({ total: 0, moves: 0 }) })

@@ -16,8 +16,10 @@ import type { DataOf, EventType } from './events/event-type.js';
 import { consoleLogger, type Logger } from './logger.js';
 import type { DocumentProjection } from './processors/document-projection.js';
 import { InlineProjections } from './processors/inline.js';
-import type { ProcessorContext } from './processors/processor.js';
-import type { OnProgress } from './processors/progress.js';
+import type { ProcessorContext } from './processors/context.js';
+import type { Delivery } from './processors/delivery.js';
+import type { Processor } from './processors/processor.js';
+import { ProcessorHandle, type RebuildOptions } from './processors/processor-handle.js';
 import type { Projection } from './processors/projection.js';
 import { statusOf, waitForPosition, type ProcessorStatus, type WaitOptions } from './processors/status.js';
 import { Wakeup } from './processors/wakeup.js';
@@ -53,6 +55,7 @@ export interface ApplicationOptions<Unit extends StateUnit = StateUnit> {
   /** Aggregate classes and deciders. */
   readonly aggregates?: readonly (AggregateClass | AnyDecider)[];
   readonly projections?: readonly Projection<Unit>[];
+  readonly deliveries?: readonly Delivery<Unit>[];
   /** Event types that no aggregate or projection names. */
   readonly events?: readonly EventType[];
   /** Default: warnings and errors to the console. */
@@ -86,33 +89,27 @@ export interface EventsOptions<T extends EventType = EventType> extends Omit<Rea
   readonly categories?: readonly string[];
 }
 
-/** What a rebuild begins with and how it is watched and ended. */
-export interface RebuildOptions extends RunOptions {
-  /** Build from the events behind this position. Default 0: the whole log. */
-  readonly after?: number;
-  readonly onProgress?: OnProgress;
-}
-
 /**
- * Store, aggregates and projections, put together in one place: repositories, workers, rebuilds and read models all
+ * Store, aggregates, projections and deliveries, put together in one place: repositories, workers, rebuilds and read models all
  * start from it. Make it with `createApplication`.
  */
 export class Application<Unit extends StateUnit = StateUnit> {
   readonly #log: EventStore<Unit>;
   readonly #state: StateStore<Unit>;
-  readonly #projections: readonly Projection<Unit>[];
+  readonly #processors: readonly Processor<Unit>[];
   readonly #context: ProcessorContext<Unit>;
   readonly #inline: InlineProjections<Unit>;
   readonly #repositories = new Map<object, Repository<Aggregate>>();
   #inlineReady: Promise<void> | undefined;
 
   constructor(options: ApplicationOptions<Unit>) {
-    const { store, aggregates = [], projections = [], events = [] } = options;
+    const { store, aggregates = [], projections = [], deliveries = [], events = [] } = options;
     const { logger = consoleLogger, clock = systemClock } = options;
-    checkNames(projections);
+    const processors: readonly Processor<Unit>[] = [...projections, ...deliveries];
+    checkNames(processors);
     const codec = new EventCodec([
       ...aggregates.flatMap((one) => aggregateTypeOf(one).eventTypes),
-      ...projections.flatMap(({ eventTypes }) => eventTypes),
+      ...processors.flatMap(({ eventTypes }) => eventTypes),
       ...events,
     ]);
     const inline = projections.filter(({ mode }) => mode === 'inline');
@@ -121,8 +118,12 @@ export class Application<Unit extends StateUnit = StateUnit> {
     }
     this.#log = store;
     this.#state = store;
-    this.#projections = projections;
-    this.#context = { log: store, state: store, codec, clock, logger, commits: new Wakeup() };
+    this.#processors = processors;
+    this.#context = {
+      ...{ log: store, state: store, codec, clock, logger },
+      commits: new Wakeup(),
+      control: new Wakeup(),
+    };
     this.#inline = new InlineProjections(inline, this.#context);
   }
 
@@ -172,7 +173,7 @@ export class Application<Unit extends StateUnit = StateUnit> {
    */
   async import(name: string, source: EventSource, options: ImportOptions = {}): Promise<ImportResult> {
     await this.#prepareInline();
-    const inline = this.#projections.filter(({ mode }) => mode === 'inline');
+    const inline = this.#processors.filter(({ mode }) => mode === 'inline');
     const onProgress = async (progress: ImportProgress): Promise<void> => {
       for (const projection of inline) await this.#inline.catchUp(projection, options.signal);
       await options.onProgress?.(progress);
@@ -200,13 +201,23 @@ export class Application<Unit extends StateUnit = StateUnit> {
     return this.#log.head();
   }
 
-  /** A worker for all projections, or for those named. Several may run: one at a time holds a projection. */
-  worker(options: WorkerOptions & { readonly projections?: readonly Projection<Unit>[] } = {}): Worker<Unit> {
-    const chosen = options.projections?.map((one) => this.#own(one.name)) ?? this.#projections;
+  /**
+   * A worker for all processors, or for those named. Any number may run, in any number of processes: they share the
+   * partitions.
+   */
+  worker(options: WorkerOptions & { readonly processors?: readonly (Processor<Unit> | string)[] } = {}): Worker<Unit> {
+    const chosen = options.processors?.map((one) => this.#own(one)) ?? this.#processors;
     return new Worker(chosen, this.#inline, this.#context, options);
   }
 
-  /** Brings every projection to the present head of the log, and ends. @throws like `Worker.run` */
+  /** Steers one processor: status, pause and resume, reset, split and merge, rebuild and rollback, dead letters. */
+  processor(processor: Processor<Unit> | string): ProcessorHandle<Unit> {
+    return new ProcessorHandle(this.#own(processor), this.#context, (own, { onProgress }) =>
+      this.worker({ processors: [own], onProgress }),
+    );
+  }
+
+  /** Brings every processor to the present head of the log, and ends. @throws like `Worker.run` */
   catchUp({ signal, ...options }: WorkerOptions & RunOptions = {}): Promise<void> {
     return this.worker(options).catchUp({ signal });
   }
@@ -216,13 +227,8 @@ export class Application<Unit extends StateUnit = StateUnit> {
    * it in in one step. The live one is served and kept up meanwhile, and is untouched if the build fails.
    * @throws ProcessorStoppedError when a handler fails, the signal's reason when it aborts
    */
-  async rebuild(
-    projection: Projection<Unit> | string,
-    { after = 0, onProgress, signal = new AbortController().signal }: RebuildOptions = {},
-  ): Promise<void> {
-    checkPosition('after', after);
-    const own = this.#own(projection);
-    await this.worker({ projections: [own], onProgress }).rebuild(own, after, signal);
+  rebuild(projection: Projection<Unit> | string, options?: RebuildOptions): Promise<void> {
+    return this.processor(projection).rebuild(options);
   }
 
   /** The documents of a projection as its live read model holds them now. */
@@ -243,17 +249,17 @@ export class Application<Unit extends StateUnit = StateUnit> {
    * @throws WaitTimeoutError, ProcessorStoppedError if it has stopped, the signal's reason
    */
   async waitFor(
-    projection: Projection<Unit> | string,
+    processor: Processor<Unit> | string,
     position: number,
     options?: WaitOptions,
   ): Promise<void> {
     checkPosition('position', position);
-    await waitForPosition(this.#own(projection), position, this.#context, options);
+    await waitForPosition(this.#own(processor), position, this.#context, options);
   }
 
-  /** Where every projection is, whether anything runs it, and why it stopped if it did. */
+  /** Where every processor is, whether anything runs it, and why it stopped if it did. */
   status(): Promise<ProcessorStatus[]> {
-    return statusOf(this.#projections, this.#context);
+    return statusOf(this.#processors, this.#context);
   }
 
   /** Closes the store. Stop workers first. */
@@ -300,13 +306,13 @@ export class Application<Unit extends StateUnit = StateUnit> {
   }
 
   async #prepareInline(): Promise<void> {
-    const inline = this.#projections.filter(({ mode }) => mode === 'inline');
+    const inline = this.#processors.filter(({ mode }) => mode === 'inline');
     if (inline.length > 0) await (this.#inlineReady ??= this.#makeLive(inline));
   }
 
-  async #makeLive(inline: readonly Projection<Unit>[]): Promise<void> {
+  async #makeLive(inline: readonly Processor<Unit>[]): Promise<void> {
     try {
-      const worker = this.worker({ projections: inline });
+      const worker = this.worker({ processors: inline });
       const signal = new AbortController().signal;
       for (const projection of inline) await worker.prepareInline(projection, signal);
     } catch (error) {
@@ -315,13 +321,13 @@ export class Application<Unit extends StateUnit = StateUnit> {
     }
   }
 
-  #own(projection: Projection<Unit> | string): Projection<Unit> {
-    const name = typeof projection === 'string' ? projection : projection.name;
-    const own = this.#projections.find((one) => one.name === name);
+  #own(processor: Processor<Unit> | string): Processor<Unit> {
+    const name = typeof processor === 'string' ? processor : processor.name;
+    const own = this.#processors.find((one) => one.name === name);
     if (own) return own;
     throw new UnknownProcessorError(
       name,
-      this.#projections.map((one) => one.name),
+      this.#processors.map((one) => one.name),
     );
   }
 }
@@ -337,10 +343,10 @@ export function createApplication<Unit extends StateUnit>(
 }
 
 /** Names are checkpoints and tables: two projections that share one would overwrite each other. */
-function checkNames<Unit extends StateUnit>(projections: readonly Projection<Unit>[]): void {
+function checkNames<Unit extends StateUnit>(all: readonly Processor<Unit>[]): void {
   const owners = new Map<string, string>();
   const processors = new Set<string>();
-  for (const { name, collections, eventTypes } of projections) {
+  for (const { name, collections, eventTypes } of all) {
     if (processors.has(name)) throw new DefinitionError(`Projection "${name}"`, 'there are two of that name');
     processors.add(name);
     if (eventTypes.length === 0) {

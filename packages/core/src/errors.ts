@@ -396,6 +396,36 @@ export class ProcessorOutdatedError extends RefoldError {
   }
 }
 
+/** This version of a processor was live and was rolled back to an older one. */
+export class ProcessorRolledBackError extends RefoldError {
+  readonly code = 'PROCESSOR_ROLLED_BACK';
+
+  constructor(
+    readonly processor: string,
+    readonly declared: number,
+    readonly stored: number,
+  ) {
+    super(
+      `Version ${declared} of processor "${processor}" was rolled back to version ${stored}: ` +
+        'roll back once more with this code to put it in its place again, or give it a higher version',
+    );
+  }
+}
+
+/** What was asked about a dead letter cannot be done. */
+export class DeadLetterError extends RefoldError {
+  readonly code = 'DEAD_LETTER';
+
+  constructor(
+    readonly processor: string,
+    /** The position of the letter's event. */
+    readonly position: number,
+    why: string,
+  ) {
+    super(`The dead letter of "${processor}" at position ${position} ${why}`);
+  }
+}
+
 /** No application or store knows a processor by that name. */
 export class UnknownProcessorError extends RefoldError {
   readonly code = 'UNKNOWN_PROCESSOR';
@@ -406,7 +436,7 @@ export class UnknownProcessorError extends RefoldError {
   ) {
     super(
       `There is no processor "${processor}" in this application${known.length ? ` (it has ${known.join(', ')})` : ''}: ` +
-        'add it to the projections of createApplication',
+        'add it to the projections or deliveries of createApplication',
     );
   }
 }

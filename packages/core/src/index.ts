@@ -1,6 +1,7 @@
 export {
   AggregateNotFoundError,
   AppendOutcomeUnknownError,
+  DeadLetterError,
   DecodeError,
   DefinitionError,
   DuplicateEventError,
@@ -14,6 +15,7 @@ export {
   NestedTransactionError,
   NotIndexedError,
   ProcessorOutdatedError,
+  ProcessorRolledBackError,
   ProcessorStoppedError,
   RefoldError,
   RevisionConflictError,
@@ -95,12 +97,48 @@ export type {
   DocumentKey,
   Fold,
   Projection,
+  ProcessorOptions,
   ProjectionContext,
-  ProjectionMode,
   ProjectionOptions,
+  SequenceKey,
 } from './processors/projection.js';
+export type { Guarantee, Processor, ProcessorMode } from './processors/processor.js';
+export {
+  delivery,
+  Delivery,
+  type DeliveryContext,
+  type DeliveryHandler,
+  type DeliveryOptions,
+} from './processors/delivery.js';
+export type {
+  DeadLetterOptions,
+  ErrorKind,
+  ErrorOptions,
+  ErrorPolicy,
+  OnError,
+  RetryOptions,
+} from './processors/error-policy.js';
+export {
+  DeadLetters,
+  type InspectedLetter,
+  type LetterChoice,
+  type ListLettersOptions,
+} from './processors/dead-letters.js';
+export {
+  ProcessorHandle,
+  type PauseOptions,
+  type RebuildOptions,
+  type SplitOptions,
+} from './processors/processor-handle.js';
+export { shutdownSignal } from './processors/shutdown.js';
 export type { OnProgress, Progress } from './processors/progress.js';
-export type { ProcessorState, ProcessorStatus, WaitOptions } from './processors/status.js';
+export type {
+  PartitionStatus,
+  ProcessorRunState,
+  ProcessorStatus,
+  RetryStatus,
+  WaitOptions,
+} from './processors/status.js';
 export { Worker, type RunOptions, type WorkerOptions } from './processors/worker.js';
 export {
   Application,
@@ -110,7 +148,6 @@ export {
   type EventSource,
   type EventsOptions,
   type EventToImport,
-  type RebuildOptions,
   type Store,
 } from './application.js';
 

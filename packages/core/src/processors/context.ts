@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.js';
 import type { EventCodec } from '../events/codec.js';
 import type { Logger } from '../logger.js';
-import type { AppendResult, EventStore, ExpectedRevision, NewEvent } from '../store/event-store.js';
+import type { EventStore } from '../store/event-store.js';
 import type { StateStore, StateUnit } from '../store/state-store.js';
 import type { Wakeup } from './wakeup.js';
 

@@ -5,21 +5,24 @@ import type { Indexes } from '../store/document-query.js';
 import type { RecordedEvent } from '../store/event-store.js';
 import { indexedFields } from '../store/indexes.js';
 import type { Collection, StateUnit } from '../store/state-store.js';
+import type { ErrorPolicy } from './error-policy.js';
+import { HandlerError, type HandlingContext, type ProcessorMode, type TransactionalHandler } from './processor.js';
 import {
   checkIdentifier,
-  checkProjection,
-  HandlerError,
+  checkProcessor,
+  replayContext,
   withHandler,
   type CustomHandler,
   type Projection,
   type ProjectionContext,
-  type ProjectionHandler,
-  type ProjectionMode,
   type ProjectionOptions,
+  type SequenceKey,
 } from './projection.js';
 
 /** What can be said of a custom projection beside its name. */
 export interface CustomProjectionOptions extends ProjectionOptions {
+  /** The sequence of an event. Default: its stream. */
+  readonly sequence?: SequenceKey;
   /**
    * Document collections that the handlers write: their names, or each name with the fields by which its documents can be
    * found. To change those takes a higher version.
@@ -36,7 +39,10 @@ export interface CustomProjectionOptions extends ProjectionOptions {
 export class CustomProjection<Unit extends StateUnit = StateUnit> implements Projection<Unit> {
   readonly name: string;
   readonly version: number;
-  readonly mode: ProjectionMode;
+  readonly mode: ProcessorMode;
+  readonly guarantee = 'exactlyOnce';
+  readonly partitions: number;
+  readonly errors: ErrorPolicy;
   readonly eventTypes: readonly EventType[];
   readonly collections: readonly Collection[];
   readonly #options: CustomProjectionOptions;
@@ -48,10 +54,13 @@ export class CustomProjection<Unit extends StateUnit = StateUnit> implements Pro
     eventTypes: readonly EventType[] = [],
     handlers: ReadonlyMap<string, CustomHandler<unknown, Unit>> = new Map(),
   ) {
-    const checked = checkProjection(name, options);
+    const subject = `Projection ${JSON.stringify(name)}`;
+    const checked = checkProcessor(subject, name, options, { onError: 'stop', maxAttempts: 3 });
     this.name = checked.name;
     this.version = checked.version;
     this.mode = checked.mode;
+    this.partitions = checked.partitions;
+    this.errors = checked.errors;
     this.eventTypes = eventTypes;
     this.collections = collectionsOf(name, options);
     this.#options = options;
@@ -61,21 +70,27 @@ export class CustomProjection<Unit extends StateUnit = StateUnit> implements Pro
   /** Handles events of a type, one after the other. @throws DefinitionError if the type has a handler already */
   on<T extends EventType>(type: T, handler: CustomHandler<DataOf<T>, Unit>): CustomProjection<Unit> {
     // The codec hands this handler only events of its type: the map cannot say so.
-    const handlers = withHandler(this.name, this.#handlers, type, handler as CustomHandler<unknown, Unit>);
+    const handlers = withHandler(`Projection "${this.name}"`, this.#handlers, type, handler as CustomHandler<unknown, Unit>);
     return new CustomProjection(this.name, this.#options, [...this.eventTypes, type], handlers);
   }
 
   /** @internal */
-  handler(generation: number): ProjectionHandler<Unit> {
+  sequenceOf(event: RecordedEvent): string {
+    return this.#options.sequence?.(event) ?? event.stream;
+  }
+
+  /** @internal */
+  handler(generation: number): TransactionalHandler<Unit> {
     const handlers = this.#handlers;
     const collections = new Set(this.collections.map(({ name }) => name));
-    const contextOf = (unit: Unit): ProjectionContext<Unit> => ({
+    const accessOf = (unit: Unit): Access<Unit> => ({
       unit,
       documents: (name) => unit.documents(owned(this.name, collections, name), generation),
       table: (name) => unit.table(owned(this.name, collections, name), generation),
     });
     return {
-      prepare: (events) => Promise.resolve((unit) => handleAll(events, handlers, contextOf(unit))),
+      prepare: (events, _, context) =>
+        Promise.resolve((unit) => handleAll(events, handlers, accessOf(unit), context)),
       reset: () => {},
     };
   }
@@ -92,15 +107,20 @@ export function customProjection<Unit extends StateUnit = StateUnit>(
   return new CustomProjection<Unit>(name, options);
 }
 
+/** What is the same for all events of a batch. */
+type Access<Unit extends StateUnit> = Omit<ProjectionContext<Unit>, 'replaying' | 'effect'>;
+
 async function handleAll<Unit extends StateUnit>(
   events: readonly RecordedEvent[],
   handlers: ReadonlyMap<string, CustomHandler<unknown, Unit>>,
-  context: ProjectionContext<Unit>,
+  access: Access<Unit>,
+  { isReplay }: HandlingContext,
 ): Promise<void> {
   for (const event of events) {
     const handler = handlers.get(event.type);
     if (!handler) continue;
     try {
+      const context = { ...access, ...replayContext(isReplay(event)) };
       const handled = withMetadata(causedBy(event), () => handler(event, context));
       if (handled instanceof Promise) await handled;
     } catch (cause) {

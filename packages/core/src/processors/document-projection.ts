@@ -3,17 +3,17 @@ import type { Indexes, IndexesOn, NoIndexes } from '../store/document-query.js';
 import type { RecordedEvent } from '../store/event-store.js';
 import { indexedFields } from '../store/indexes.js';
 import type { Collection, DocumentAccess, StateUnit } from '../store/state-store.js';
+import type { ErrorPolicy } from './error-policy.js';
+import { HandlerError, type ProcessorMode, type TransactionalHandler } from './processor.js';
 import {
-  checkProjection,
-  HandlerError,
+  checkProcessor,
   streamIdKey,
   withHandler,
   type DocumentKey,
   type Fold,
   type Projection,
-  type ProjectionHandler,
-  type ProjectionMode,
   type ProjectionOptions,
+  type SequenceKey,
 } from './projection.js';
 
 /** What can be said of a document projection beside its name. */
@@ -22,6 +22,11 @@ export interface DocumentProjectionOptions<Doc, Fields extends Indexes = Indexes
   readonly initial: (key: string) => Doc;
   /** The document of an event, unless its handler says otherwise. Default: the id of the event's stream. */
   readonly key?: DocumentKey<unknown>;
+  /**
+   * The sequence of an event. Events of one document must be of one sequence, so it only needs to be said where an event
+   * goes into several documents. Default: the document.
+   */
+  readonly sequence?: SequenceKey;
   /**
    * The fields by which documents can be found and ordered, as dotted paths with their types. To change them takes a
    * higher version.
@@ -42,7 +47,10 @@ interface DocumentHandler<Doc> {
 export class DocumentProjection<Doc, Fields extends Indexes = Indexes> implements Projection {
   readonly name: string;
   readonly version: number;
-  readonly mode: ProjectionMode;
+  readonly mode: ProcessorMode;
+  readonly guarantee = 'exactlyOnce';
+  readonly partitions: number;
+  readonly errors: ErrorPolicy;
   readonly eventTypes: readonly EventType[];
   readonly collections: readonly Collection[];
   /** The fields by which its documents can be found; undefined if none is declared. */
@@ -56,12 +64,15 @@ export class DocumentProjection<Doc, Fields extends Indexes = Indexes> implement
     eventTypes: readonly EventType[] = [],
     handlers: ReadonlyMap<string, DocumentHandler<Doc>> = new Map(),
   ) {
-    const checked = checkProjection(name, options);
+    // A fold that fails would fail again: it sees nothing but the event and the document.
+    const checked = checkProcessor(subjectOf(name), name, options, { onError: 'stop', maxAttempts: 1 });
     this.name = checked.name;
     this.version = checked.version;
     this.mode = checked.mode;
+    this.partitions = checked.partitions;
+    this.errors = checked.errors;
     this.eventTypes = eventTypes;
-    indexedFields(`Projection "${name}"`, options.indexes);
+    indexedFields(subjectOf(name), options.indexes);
     this.collections = [{ name, kind: 'documents', indexes: options.indexes }];
     this.indexes = options.indexes;
     this.#options = options;
@@ -77,12 +88,20 @@ export class DocumentProjection<Doc, Fields extends Indexes = Indexes> implement
     const key = options.key ?? this.#options.key ?? streamIdKey;
     // The codec hands this handler only events of its type: the map cannot say so.
     const handler = { fold, key } as DocumentHandler<Doc>;
-    const handlers = withHandler(this.name, this.#handlers, type, handler);
+    const handlers = withHandler(subjectOf(this.name), this.#handlers, type, handler);
     return new DocumentProjection(this.name, this.#options, [...this.eventTypes, type], handlers);
   }
 
   /** @internal */
-  handler(generation: number): ProjectionHandler {
+  sequenceOf(event: RecordedEvent): string | undefined {
+    if (this.#options.sequence) return this.#options.sequence(event);
+    const key = checkedKey(this.#handlers.get(event.type)?.key(event));
+    if (key === undefined || typeof key === 'string') return key ?? event.stream;
+    return key.length > 1 ? undefined : (key[0] ?? event.stream);
+  }
+
+  /** @internal */
+  handler(generation: number): TransactionalHandler {
     return new DocumentFolding(this.name, generation, this.#options.initial, this.#handlers);
   }
 }
@@ -103,7 +122,7 @@ export function documentProjection<Doc, Fields extends Indexes = NoIndexes>(
 const WARM_DOCUMENTS = 20_000;
 
 /** Folds batches of one generation; the documents of its last batches stay in memory while their lease does. */
-class DocumentFolding<Doc> implements ProjectionHandler {
+class DocumentFolding<Doc> implements TransactionalHandler {
   readonly #collection: string;
   readonly #generation: number;
   readonly #initial: (key: string) => Doc;
@@ -215,6 +234,10 @@ class DocumentFolding<Doc> implements ProjectionHandler {
     if (touched.size > WARM_DOCUMENTS) return;
     for (const [key, document] of touched) this.#warm.set(key, document);
   }
+}
+
+function subjectOf(name: unknown): string {
+  return `Projection ${JSON.stringify(name)}`;
 }
 
 function checkedKey(key: unknown): string | readonly string[] | undefined {

@@ -51,8 +51,9 @@ interface Own extends FeedEvent {
 /** What a lane says of itself to whoever looks at the status. */
 export interface LaneReport {
   readonly firstSlice: number;
-  readonly events: number;
   readonly position: number;
+  /** Events that were handled a second since the last report. */
+  readonly rate: number;
   /** What it is retrying, and since when. */
   readonly retrying?: { readonly message: string; readonly position: number; readonly attempts: number; readonly since: number };
 }
@@ -71,6 +72,7 @@ export class Lane<Unit extends StateUnit> {
   /** Up to here every event is handled alone, since a process has died in this partition. */
   #carefulThrough: number;
   #events = 0;
+  #reported: { readonly events: number; readonly at: number };
   #retrying: LaneReport['retrying'];
   #lettersAt = 0;
 
@@ -90,12 +92,16 @@ export class Lane<Unit extends StateUnit> {
     const handle = letterHandling(this.#handler, this.writer, committed, handling);
     this.#letters = new LaneLetters({ processor, context, writer: this.writer, handle });
     this.#size = new BatchSize(clock, batchSize, isTransactional(this.#handler) ? 500 : 1);
+    this.#reported = { events: 0, at: clock.now() };
     this.#carefulThrough = lease.crashes > 0 ? Infinity : 0;
   }
 
   get report(): LaneReport {
     const { lease, position } = this.writer;
-    return { firstSlice: lease.firstSlice, events: this.#events, position, retrying: this.#retrying };
+    const now = this.#parts.context.clock.now();
+    const rate = (1000 * (this.#events - this.#reported.events)) / Math.max(1, now - this.#reported.at);
+    this.#reported = { events: this.#events, at: now };
+    return { firstSlice: lease.firstSlice, position, rate, retrying: this.#retrying };
   }
 
   /**

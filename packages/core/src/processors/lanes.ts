@@ -1,7 +1,6 @@
 import { LeaseLostError, messageOf, ProcessorStoppedError } from '../errors.js';
 import type { Failure, Lease, Partition } from '../store/processor-state.js';
 import type { StateUnit } from '../store/state-store.js';
-import type { ProcessorContext } from './context.js';
 import { Lane, type LaneParts, type LaneReport } from './lane.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import { failedEvent, HandlerError } from './processor.js';

@@ -1,56 +1,37 @@
-import { DefinitionError, type FailedEvent } from '../errors.js';
-import type { EventCodec } from '../events/codec.js';
+import { DefinitionError } from '../errors.js';
 import { definitionOf, type EventType } from '../events/event-type.js';
 import type { RecordedEvent } from '../store/event-store.js';
 import { idOf } from '../store/prepare-append.js';
-import type { Collection, DocumentAccess, StateUnit } from '../store/state-store.js';
+import { SLICES } from '../store/slices.js';
+import type { DocumentAccess, StateUnit } from '../store/state-store.js';
+import { errorPolicy, type ErrorOptions, type ErrorPolicy, type OnError } from './error-policy.js';
+import type { Processor, ProcessorMode, TransactionalHandler } from './processor.js';
 
-/** When a projection runs: behind the log in a worker, or in the append's own transaction. */
-export type ProjectionMode = 'async' | 'inline';
-
-/** What all projections have. `Unit` is the transaction their handlers need: that of one store, or of any. */
-export interface Projection<Unit extends StateUnit = StateUnit> {
-  /** Identifies its checkpoint, and for documents its read model. A lower-case identifier. */
-  readonly name: string;
-  /** Raise it when the handlers change: the next worker builds the read model anew beside the old one, and swaps. */
-  readonly version: number;
-  readonly mode: ProjectionMode;
-  readonly eventTypes: readonly EventType[];
-  readonly collections: readonly Collection[];
-  /** @internal Makes what handles the events of one generation. */
-  handler(generation: number): ProjectionHandler<Unit>;
+/** A processor that writes a read model, in the transaction that moves its checkpoint: exactly once. */
+export interface Projection<Unit extends StateUnit = StateUnit> extends Processor<Unit> {
+  readonly guarantee: 'exactlyOnce';
+  /** @internal */
+  handler(generation: number): TransactionalHandler<Unit>;
 }
 
-/** @internal Handles events in order for one generation. */
-export interface ProjectionHandler<Unit extends StateUnit = StateUnit> {
+/** Names the sequence of an event: events with the same one are handled in order, by one worker. */
+export type SequenceKey = (event: RecordedEvent) => string;
+
+/** What the options of all processors share. */
+export interface ProcessorOptions extends ErrorOptions {
   /**
-   * Does what needs no write lock, and returns what is left to do inside the transaction that moves the checkpoint.
-   * @throws HandlerError naming the event that failed, from either step
+   * How many partitions a new generation begins with, 1 to 1024: so many workers can share it. Default 1. While it runs,
+   * `split` and `merge` change that.
    */
-  prepare(
-    events: readonly RecordedEvent[],
-    committed: (collection: string) => Pick<DocumentAccess, 'getMany'>,
-  ): Promise<(unit: Unit) => Promise<void>>;
-  /** Forgets what it keeps between batches; called when a batch was not committed. */
-  reset(): void;
+  readonly partitions?: number;
 }
 
-/** A handler failed on an event; `cause` says how. */
-export class HandlerError extends Error {
-  constructor(
-    readonly event: RecordedEvent,
-    cause: unknown,
-  ) {
-    super('A projection handler failed', { cause });
-  }
-}
-
-/** What the options of both kinds share. */
-export interface ProjectionOptions {
+/** What the options of all projections share. */
+export interface ProjectionOptions extends ProcessorOptions {
   /** Default 1. */
   readonly version?: number;
   /** Default `'async'`. */
-  readonly mode?: ProjectionMode;
+  readonly mode?: ProcessorMode;
 }
 
 /** Folds an event into a document: return the new one, change the one given and return nothing, or return null to delete it. */
@@ -72,6 +53,10 @@ export interface ProjectionContext<Unit extends StateUnit = StateUnit> {
   readonly documents: (collection: string) => DocumentAccess;
   /** The name of one of the projection's tables, quoted for SQL. */
   readonly table: (name: string) => string;
+  /** Whether an earlier version or build of this projection has handled the event. */
+  readonly replaying: boolean;
+  /** Does what must not be done again in a replay, such as a notification; at least once, since a batch may be repeated. */
+  readonly effect: (work: () => void | Promise<void>) => Promise<void>;
 }
 
 /** @internal Checks a name that becomes a table or a checkpoint. */
@@ -84,12 +69,32 @@ export function checkIdentifier(subject: string, name: string): void {
   }
 }
 
-/** @internal Checks what the options of both kinds share. */
-export function checkProjection(
+/** @internal What a handler is told of replays, and does not do in one. */
+export function replayContext(replaying: boolean): Pick<ProjectionContext, 'replaying' | 'effect'> {
+  return {
+    replaying,
+    effect: async (work) => {
+      if (!replaying) await work();
+    },
+  };
+}
+
+/** @internal What every processor is told of itself, checked and with its defaults. */
+export interface CheckedOptions {
+  readonly name: string;
+  readonly version: number;
+  readonly mode: ProcessorMode;
+  readonly partitions: number;
+  readonly errors: ErrorPolicy;
+}
+
+/** @internal Checks what the options of all processors share. @throws DefinitionError */
+export function checkProcessor(
+  subject: string,
   name: string,
-  { version = 1, mode = 'async' }: ProjectionOptions,
-): { name: string; version: number; mode: ProjectionMode } {
-  const subject = `Projection ${JSON.stringify(name)}`;
+  { version = 1, mode = 'async', partitions = 1, ...errors }: ProjectionOptions,
+  defaults: { readonly onError: OnError; readonly maxAttempts: number },
+): CheckedOptions {
   checkIdentifier(subject, name);
   if (!Number.isSafeInteger(version) || version < 1) {
     throw new DefinitionError(subject, `its version must be a whole number from 1, got ${String(version)}`);
@@ -97,19 +102,28 @@ export function checkProjection(
   if (mode !== 'async' && mode !== 'inline') {
     throw new DefinitionError(subject, `its mode must be 'async' or 'inline', got ${String(mode)}`);
   }
-  return { name, version, mode };
+  if (!Number.isSafeInteger(partitions) || partitions < 1 || partitions > SLICES) {
+    throw new DefinitionError(subject, `its partitions must be a whole number from 1 to ${SLICES}, got ${String(partitions)}`);
+  }
+  if (mode === 'inline' && partitions > 1) {
+    throw new DefinitionError(subject, 'an inline one has one partition, since every append waits for it');
+  }
+  if (mode === 'inline' && errors.onError !== undefined && errors.onError !== 'stop') {
+    throw new DefinitionError(subject, `an inline one fails the append: its onError cannot be '${errors.onError}'`);
+  }
+  return { name, version, mode, partitions, errors: errorPolicy(subject, errors, defaults) };
 }
 
 /** @internal Adds a handler under the name of its event type. @throws DefinitionError if there is one */
 export function withHandler<Handler>(
-  projection: string,
+  subject: string,
   handlers: ReadonlyMap<string, Handler>,
   type: EventType,
   handler: Handler,
 ): Map<string, Handler> {
   const eventName = definitionOf(type).type;
   if (handlers.has(eventName)) {
-    throw new DefinitionError(`Projection "${projection}"`, `it has two handlers for "${eventName}"`);
+    throw new DefinitionError(subject, `it has two handlers for "${eventName}"`);
   }
   return new Map(handlers).set(eventName, handler);
 }
@@ -117,18 +131,4 @@ export function withHandler<Handler>(
 /** The default key: the id of the event's stream, `42` for `order-42`. */
 export function streamIdKey(event: RecordedEvent): string {
   return idOf(event.stream);
-}
-
-/** @internal Decodes an event. @throws HandlerError, so that the event can be named like one that a handler failed on */
-export function decodeOrFail(codec: EventCodec, event: RecordedEvent): RecordedEvent {
-  try {
-    return codec.decode(event);
-  } catch (cause) {
-    throw new HandlerError(event, cause);
-  }
-}
-
-/** @internal What an error says of an event. */
-export function failedEvent({ id, type, stream, revision, position }: RecordedEvent): FailedEvent {
-  return { id, type, stream, revision, position };
 }

@@ -131,8 +131,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
         return await this.#available(() => generationFor(this.processor, this.#context.state), signal);
       } catch (error) {
         if (signal.aborted) return undefined;
-        const waits = error instanceof ProcessorOutdatedError || error instanceof ProcessorRolledBackError;
-        if (!waits || goal !== 'follow') throw error;
+        if (goal !== 'follow' || !isOtherVersion(error)) throw error;
         this.#say(`${error.message}; until then this worker leaves it alone`);
         await this.#rest(LOOK_MS, signal);
       }
@@ -340,6 +339,10 @@ export class ProcessorRunner<Unit extends StateUnit> {
 /** What names a processor's code in the list of workers: those with another version share other partitions. */
 export function sharingKey({ name, version }: Pick<Processor, 'name' | 'version'>): string {
   return `${name}@${version}`;
+}
+
+function isOtherVersion(error: unknown): error is ProcessorOutdatedError | ProcessorRolledBackError {
+  return error instanceof ProcessorOutdatedError || error instanceof ProcessorRolledBackError;
 }
 
 async function liveOf(processor: string, state: Pick<StateStore, 'generations'>): Promise<Generation | undefined> {

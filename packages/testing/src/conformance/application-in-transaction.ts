@@ -9,7 +9,7 @@ import {
   RevisionConflictError,
   silentLogger,
   type Application,
-  type ProjectionMode,
+  type ProcessorMode,
   type Store,
 } from '@refold/core';
 import { assert } from 'chai';
@@ -29,7 +29,7 @@ const Purse = decider({
   evolve: ({ total }, { data }) => ({ total: total + data.amount }),
 });
 
-const totals = (mode: ProjectionMode) =>
+const totals = (mode: ProcessorMode) =>
   documentProjection('totals', { mode, initial: () => ({ total: 0 }) }).on(
     Paid,
     ({ total }, { data }) => ({ total: total + data.amount }),
