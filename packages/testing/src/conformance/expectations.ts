@@ -45,6 +45,11 @@ export async function until<Value>(look: () => Promise<Value | undefined | false
   }
 }
 
+/** Lets everything else have a turn, as a loop must whose store never waits for anything outside the process. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 /** A promise to be resolved from outside. */
 export function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
   let open = (): void => {};

@@ -1,4 +1,12 @@
-import type { Collection, Generation, Lease, Partition, StateStore, StateUnit } from '@refold/core';
+import type {
+  Collection,
+  Generation,
+  Lease,
+  Partition,
+  PartitionKey,
+  StateStore,
+  StateUnit,
+} from '@refold/core';
 import { assert } from 'chai';
 
 /** The processor that the suites for state stores use, and its one collection. */
@@ -22,21 +30,37 @@ export function createCounting(
   });
 }
 
+/** The partitions of a generation, in the order of their slices. */
+export async function partitionsOf(
+  store: StateStore,
+  { processor, generation }: Pick<Generation, 'processor' | 'generation'>,
+): Promise<Partition[]> {
+  return (await store.partitions(processor)).filter((one) => one.generation === generation);
+}
+
 /** The one partition of a generation. */
 export async function partitionOf(
   store: StateStore,
   { processor, generation }: Generation,
 ): Promise<Partition> {
-  const all = await store.partitions(processor);
-  const [partition, ...more] = all.filter((one) => one.generation === generation);
+  const [partition, ...more] = await partitionsOf(store, { processor, generation });
   assert.isEmpty(more);
   return partition ?? assert.fail(`generation ${generation} has no partition`);
 }
 
 /** A lease that outlasts the test. */
-export async function acquired(store: StateStore, generation: Generation, holder = 'one'): Promise<Lease> {
-  const lease = await store.acquireLease({ ...generation, firstSlice: 0 }, { holder, ttlMs: 600_000 });
+export async function acquired(
+  store: StateStore,
+  { processor, generation, firstSlice = 0 }: Omit<PartitionKey, 'firstSlice'> & Partial<PartitionKey>,
+  holder = 'one',
+): Promise<Lease> {
+  const lease = await store.acquireLease({ processor, generation, firstSlice }, { holder, ttlMs: 600_000 });
   return lease ?? assert.fail(`${holder} was denied the lease`);
+}
+
+/** Moves a checkpoint in a transaction of its own. */
+export function advance(store: StateStore, lease: Lease, from: number, to: number): Promise<void> {
+  return store.transaction((unit) => unit.advance(lease, from, to));
 }
 
 /** Whether a lease could be renewed. */
