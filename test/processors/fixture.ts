@@ -9,18 +9,20 @@ import {
   documentProjection,
   event,
   memoryStore,
+  type Application,
   type DocumentProjection,
   type Projection,
   type ProcessorMode,
   type StateUnit,
   type Store,
+  type WorkerOptions,
 } from '@refold/core';
-import { sqliteStore } from '@refold/sqlite';
+// import { sqliteStore } from '@refold/sqlite';
 
 /** The stores that every processor test runs on. */
 export const stores: { readonly name: string; readonly open: (folder: string) => Promise<Store> }[] = [
   { name: 'memory', open: () => Promise.resolve(memoryStore()) },
-  { name: 'SQLite', open: (folder) => sqliteStore(join(folder, 'test.db'), { durability: 'normal' }) },
+  // { name: 'SQLite', open: (folder) => sqliteStore(join(folder, 'test.db'), { durability: 'normal' }) },
 ];
 
 @event('Deposited')
@@ -130,4 +132,26 @@ export class Fixture {
     if (this.#folder) await rm(this.#folder, { recursive: true });
     this.#folder = undefined;
   }
+}
+
+/** Runs a worker until the end of the test. */
+export function workUntilTheEnd(
+  app: Application,
+  fixture: Fixture,
+  options: WorkerOptions = {},
+): { readonly stop: () => Promise<void>; readonly ended: Promise<void> } {
+  const controller = new AbortController();
+  const ended = app.worker({ leaseMs: 1000, ...options }).run({ signal: controller.signal });
+  ended.catch(() => undefined);
+  const stop = (): Promise<void> => {
+    controller.abort();
+    return ended;
+  };
+  fixture.defer(() => stop().catch(() => undefined));
+  return { stop, ended };
+}
+
+/** Waits for a condition; the test's own time limit ends it. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 2));
 }

@@ -176,7 +176,7 @@ export class Lane<Unit extends StateUnit> {
     if (this.#carefulThrough === Infinity) this.#carefulThrough = through;
     let done = 0;
     while (done < own.length && !signal.aborted) {
-      const batch = own.slice(done, done + (this.#isCareful ? 1 : this.#size.size));
+      const batch = this.#known(own.slice(done, done + (this.#isCareful ? 1 : this.#size.size)));
       done += batch.length;
       const to = done === own.length ? through : (batch.at(-1)?.event.position ?? through);
       await this.#size.measure(batch.length, () => this.#handleBatch(batch, to, signal));
@@ -206,6 +206,15 @@ export class Lane<Unit extends StateUnit> {
     return own;
   }
 
+  /** Events with their sequences, once letters make them matter. */
+  #known(events: readonly Own[]): readonly Own[] {
+    if (!this.#letters.any) return events;
+    const { processor } = this.#parts;
+    return events.map((one) =>
+      one.sequence === UNKNOWN ? { ...one, sequence: sequenceOfEvent(one, (event) => processor.sequenceOf(event)) } : one,
+    );
+  }
+
   /** One commit, unless something fails: then as many as there are failures more. */
   async #handleBatch(batch: readonly Own[], through: number, signal: AbortSignal): Promise<void> {
     let rest = batch;
@@ -216,7 +225,7 @@ export class Lane<Unit extends StateUnit> {
       const failed = rest[index];
       if (!failed) throw failure;
       if (!(await this.#settle(failed, failure, signal))) return;
-      rest = rest.slice(index + 1);
+      rest = this.#known(rest.slice(index + 1));
       if (rest.length === 0) this.writer.passTo(through);
     }
     this.#retrying = undefined;

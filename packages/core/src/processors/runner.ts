@@ -174,8 +174,9 @@ export class ProcessorRunner<Unit extends StateUnit> {
       await lanes.stop();
       return 'goOn';
     }
-    if (beside !== undefined) bound.raise(leastOf(partitions, { processor: name, generation: beside }));
     if (bound.final && lanes.size === 0 && own.every(({ position }) => position >= bound.to)) return 'reached';
+    // Others are not there yet: meanwhile the live one has moved on, and the swap should have little to make up.
+    if (beside !== undefined && lanes.size === 0) bound.raise(leastOf(partitions, { processor: name, generation: beside }));
     const failure = this.#failedElsewhere(own, lanes);
     if (failure) await this.#halt(failure, bound, lanes);
     else await this.#balance(own, this.#sharing(workers), bound, lanes);
@@ -220,7 +221,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
   async #halt(failure: Failure, bound: Bound, lanes: Lanes<Unit>): Promise<void> {
     const { name } = this.processor;
     if (bound.final) {
-      this.#stopped = new ProcessorStoppedError(name, failure.event, new Error(failure.message));
+      this.#stopped ??= new ProcessorStoppedError(name, failure.event, new Error(failure.message));
       return;
     }
     this.#say(`"${name}" was stopped by another worker: ${failure.message}`);

@@ -20,6 +20,7 @@ export function letter(position: number, overrides: Partial<DeadLetter> = {}): D
     sequence: 'a',
     slice: 10,
     event: { id: `id-${position}`, type: 'Placed', stream: 'order-1', revision: position, position },
+    retries: 0,
     attempts: 0,
     parkedAt: EARLIER,
     ...overrides,
