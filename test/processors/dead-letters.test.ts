@@ -56,11 +56,13 @@ for (const { name, open } of stores) {
       expect(handled).to.deep.equal(['account-1 1', 'account-2 4', 'account-2 5']);
       const { deadLetters } = app.processor('notes');
       const letters = await deadLetters.list();
-      expect(letters.map(({ position, sequence, attempts }) => [position, sequence, attempts])).to.deep.equal([
-        [2, 'account-1', 2],
-        [3, 'account-1', 0],
-        [6, 'account-1', 0],
-      ]);
+      expect(letters.map(({ position, sequence, attempts }) => [position, sequence, attempts])).to.deep.equal(
+        [
+          [2, 'account-1', 2],
+          [3, 'account-1', 0],
+          [6, 'account-1', 0],
+        ],
+      );
       expect(letters[0]?.error).to.include({ message: 'cannot handle 2', name: 'Error' });
       expect(await deadLetters.count()).to.equal(3);
       expect((await app.status())[0]).to.deep.include({ deadLetters: 3, lag: 0, failure: undefined });
@@ -130,7 +132,10 @@ for (const { name, open } of stores) {
       expect(inspected?.event?.data).to.be.instanceOf(Deposited).and.have.property('amount', 2);
       expect(await deadLetters.inspect(1)).to.equal(undefined);
       const error = await deadLetters.retry({ position: 3 }).catch((thrown: unknown) => thrown);
-      expect(error).to.be.instanceOf(DeadLetterError).and.have.property('message').that.includes('position 2');
+      expect(error)
+        .to.be.instanceOf(DeadLetterError)
+        .and.have.property('message')
+        .that.includes('position 2');
       const missing = await deadLetters.discard({ position: 9 }, 'why').catch((thrown: unknown) => thrown);
       expect(missing).to.be.instanceOf(DeadLetterError);
     });
@@ -162,16 +167,22 @@ for (const { name, open } of stores) {
 
     it('of an exactly-once processor are removed in the transaction of their effects', async () => {
       broken.add(2);
-      const totals = customProjection('totals', { documents: ['total'], onError: 'park', retry: { maxAttempts: 1 } }).on(
-        Deposited,
-        async ({ data: { amount } }, { documents }) => {
-          const access = documents('total');
-          const total = ((await access.getMany(['all'])).get('all') as { sum: number } | undefined)?.sum ?? 0;
-          await access.putMany(new Map([['all', { sum: total + amount }]]));
-          if (broken.has(amount)) throw new Error(`cannot handle ${amount}`);
-        },
-      );
-      const app = createApplication({ store, aggregates: [Account], projections: [totals], logger: silentLogger });
+      const totals = customProjection('totals', {
+        documents: ['total'],
+        onError: 'park',
+        retry: { maxAttempts: 1 },
+      }).on(Deposited, async ({ data: { amount } }, { documents }) => {
+        const access = documents('total');
+        const total = ((await access.getMany(['all'])).get('all') as { sum: number } | undefined)?.sum ?? 0;
+        await access.putMany(new Map([['all', { sum: total + amount }]]));
+        if (broken.has(amount)) throw new Error(`cannot handle ${amount}`);
+      });
+      const app = createApplication({
+        store,
+        aggregates: [Account],
+        projections: [totals],
+        logger: silentLogger,
+      });
       await deposit(app, 1, 1, 2, 4);
       await deposit(app, 2, 8);
       await app.catchUp();

@@ -75,14 +75,21 @@ export function balances({
   name = 'balances',
   version = 1,
   mode,
+  partitions,
   broken = () => false,
 }: {
   name?: string;
   version?: number;
   mode?: ProcessorMode;
+  partitions?: number;
   broken?: (amount: number) => boolean;
 } = {}): DocumentProjection<Balance> {
-  return documentProjection(name, { version, mode, initial: (): Balance => ({ total: 0, moves: 0 }) })
+  return documentProjection(name, {
+    version,
+    mode,
+    partitions,
+    initial: (): Balance => ({ total: 0, moves: 0 }),
+  })
     .on(Deposited, (document, { data }) => {
       if (broken(data.amount)) throw new Error(`cannot handle ${data.amount}`);
       document.total += data.amount;

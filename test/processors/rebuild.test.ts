@@ -119,8 +119,8 @@ for (const { name, open } of stores) {
       await app.append('account-1', [new Deposited(1000)]);
       await app.waitFor(projection, await app.head());
       expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
-      const kept = (await store.generations("balances")).map(({ status }) => status);
-      expect(kept).to.deep.equal(["retired", "live"]);
+      const kept = (await store.generations('balances')).map(({ status }) => status);
+      expect(kept).to.deep.equal(['retired', 'live']);
       await stop();
     });
 

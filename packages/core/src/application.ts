@@ -205,7 +205,9 @@ export class Application<Unit extends StateUnit = StateUnit> {
    * A worker for all processors, or for those named. Any number may run, in any number of processes: they share the
    * partitions.
    */
-  worker(options: WorkerOptions & { readonly processors?: readonly (Processor<Unit> | string)[] } = {}): Worker<Unit> {
+  worker(
+    options: WorkerOptions & { readonly processors?: readonly (Processor<Unit> | string)[] } = {},
+  ): Worker<Unit> {
     const chosen = options.processors?.map((one) => this.#own(one)) ?? this.#processors;
     return new Worker(chosen, this.#inline, this.#context, options);
   }
@@ -248,11 +250,7 @@ export class Application<Unit extends StateUnit = StateUnit> {
    * Resolves when a projection's live read model has everything up to a position, such as an append returned.
    * @throws WaitTimeoutError, ProcessorStoppedError if it has stopped, the signal's reason
    */
-  async waitFor(
-    processor: Processor<Unit> | string,
-    position: number,
-    options?: WaitOptions,
-  ): Promise<void> {
+  async waitFor(processor: Processor<Unit> | string, position: number, options?: WaitOptions): Promise<void> {
     checkPosition('position', position);
     await waitForPosition(this.#own(processor), position, this.#context, options);
   }

@@ -6,7 +6,12 @@ import type { RecordedEvent } from '../store/event-store.js';
 import { indexedFields } from '../store/indexes.js';
 import type { Collection, StateUnit } from '../store/state-store.js';
 import type { ErrorPolicy } from './error-policy.js';
-import { HandlerError, type HandlingContext, type ProcessorMode, type TransactionalHandler } from './processor.js';
+import {
+  HandlerError,
+  type HandlingContext,
+  type ProcessorMode,
+  type TransactionalHandler,
+} from './processor.js';
 import {
   checkIdentifier,
   checkProcessor,
@@ -70,7 +75,12 @@ export class CustomProjection<Unit extends StateUnit = StateUnit> implements Pro
   /** Handles events of a type, one after the other. @throws DefinitionError if the type has a handler already */
   on<T extends EventType>(type: T, handler: CustomHandler<DataOf<T>, Unit>): CustomProjection<Unit> {
     // The codec hands this handler only events of its type: the map cannot say so.
-    const handlers = withHandler(`Projection "${this.name}"`, this.#handlers, type, handler as CustomHandler<unknown, Unit>);
+    const handlers = withHandler(
+      `Projection "${this.name}"`,
+      this.#handlers,
+      type,
+      handler as CustomHandler<unknown, Unit>,
+    );
     return new CustomProjection(this.name, this.#options, [...this.eventTypes, type], handlers);
   }
 

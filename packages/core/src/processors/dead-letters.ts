@@ -125,7 +125,12 @@ export class DeadLetters<Unit extends StateUnit = StateUnit> {
     if (!selection) return undefined;
     const [open] = await this.#context.state.deadLetters({ ...selection, position, limit: 1 });
     if (open) return open;
-    const [gone] = await this.#context.state.deadLetters({ ...selection, position, limit: 1, discarded: true });
+    const [gone] = await this.#context.state.deadLetters({
+      ...selection,
+      position,
+      limit: 1,
+      discarded: true,
+    });
     return gone;
   }
 

@@ -11,7 +11,13 @@ import {
   type Processor,
   type ProcessorHandler,
 } from './processor.js';
-import { checkProcessor, replayContext, withHandler, type ProcessorOptions, type SequenceKey } from './projection.js';
+import {
+  checkProcessor,
+  replayContext,
+  withHandler,
+  type ProcessorOptions,
+  type SequenceKey,
+} from './projection.js';
 
 /** What can be said of a delivery beside its name. */
 export interface DeliveryOptions extends ProcessorOptions {
@@ -66,7 +72,9 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
     const subject = `Delivery ${JSON.stringify(name)}`;
     checkGuarantee(subject, guarantee, options);
     const once = guarantee === 'atMostOnce';
-    const defaults = once ? ({ onError: 'skip', maxAttempts: 1 } as const) : ({ onError: 'park', maxAttempts: 5 } as const);
+    const defaults = once
+      ? ({ onError: 'skip', maxAttempts: 1 } as const)
+      : ({ onError: 'park', maxAttempts: 5 } as const);
     const checked = checkProcessor(subject, name, options, defaults);
     this.name = checked.name;
     this.guarantee = guarantee;
@@ -101,17 +109,25 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
       return {
         handle: (events, context) =>
           this.#handleAll(events, context, () => {
-            throw new DefinitionError(`Delivery "${name}"`, "its handlers have no unit: declare guarantee: 'exactlyOnce'");
+            throw new DefinitionError(
+              `Delivery "${name}"`,
+              "its handlers have no unit: declare guarantee: 'exactlyOnce'",
+            );
           }),
       };
     }
     return {
-      prepare: (events, _, context) => Promise.resolve((unit) => this.#handleAll(events, context, () => unit)),
+      prepare: (events, _, context) =>
+        Promise.resolve((unit) => this.#handleAll(events, context, () => unit)),
       reset: () => {},
     };
   }
 
-  async #handleAll(events: readonly RecordedEvent[], { isReplay }: HandlingContext, unit: () => Unit): Promise<void> {
+  async #handleAll(
+    events: readonly RecordedEvent[],
+    { isReplay }: HandlingContext,
+    unit: () => Unit,
+  ): Promise<void> {
     for (const event of events) {
       const handler = this.#handlers.get(event.type);
       if (!handler) continue;
@@ -135,7 +151,10 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
  * `delivery('welcome-mails').on(CustomerJoined, ({ data }) => mailer.welcome(data.address))`.
  * @throws DefinitionError for a bad name or option
  */
-export function delivery<Unit extends StateUnit = StateUnit>(name: string, options: DeliveryOptions = {}): Delivery<Unit> {
+export function delivery<Unit extends StateUnit = StateUnit>(
+  name: string,
+  options: DeliveryOptions = {},
+): Delivery<Unit> {
   return new Delivery<Unit>(name, options);
 }
 
@@ -146,7 +165,10 @@ function checkGuarantee(subject: string, guarantee: Guarantee, { onError, retry 
   }
   if (guarantee !== 'atMostOnce') return;
   if (onError === 'park') {
-    throw new DefinitionError(subject, "at most once cannot be parked, since a retry may be the second time: onError 'skip' or 'stop'");
+    throw new DefinitionError(
+      subject,
+      "at most once cannot be parked, since a retry may be the second time: onError 'skip' or 'stop'",
+    );
   }
   if ((retry?.maxAttempts ?? 1) > 1) {
     throw new DefinitionError(subject, 'at most once cannot be retried: leave retry out');

@@ -78,7 +78,8 @@ export function errorPolicy(
     ['retry.maxDelayMs', maxDelayMs],
     ...retryAfterMs.map((ms) => ['deadLetters.retryAfterMs', ms] as const),
   ] as const) {
-    if (!(value >= 0)) throw new DefinitionError(subject, `its ${name} must be 0 or more, got ${String(value)}`);
+    if (!(value >= 0))
+      throw new DefinitionError(subject, `its ${name} must be 0 or more, got ${String(value)}`);
   }
   return {
     onError: chosen,
@@ -103,5 +104,8 @@ function kindOf(error: unknown): ErrorKind {
 
 function checkWhole(subject: string, name: string, value: number, least: number): void {
   if (Number.isSafeInteger(value) && value >= least) return;
-  throw new DefinitionError(subject, `its ${name} must be a whole number from ${least}, got ${String(value)}`);
+  throw new DefinitionError(
+    subject,
+    `its ${name} must be a whole number from ${least}, got ${String(value)}`,
+  );
 }

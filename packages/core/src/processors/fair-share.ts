@@ -33,7 +33,8 @@ export function shareOf(
   if (mine > most) return { acquire: [], release: mine - most };
   // Whoever has its least already takes one more at a time, so that one does not take what several are to share.
   if (mine < most) return { acquire: free.slice(0, Math.max(1, least - mine)), release: 0 };
-  const wanting = [...live].reduce((sum, name) => sum + Math.max(0, least - (held.get(name) ?? 0)), 0) - free.length;
+  const wanting =
+    [...live].reduce((sum, name) => sum + Math.max(0, least - (held.get(name) ?? 0)), 0) - free.length;
   if (mine <= least || wanting <= 0) return { acquire: [], release: 0 };
   const givers = [...live].filter((name) => (held.get(name) ?? 0) > least).sort();
   return { acquire: [], release: givers.indexOf(me) < wanting ? 1 : 0 };

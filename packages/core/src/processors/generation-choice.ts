@@ -24,7 +24,10 @@ export async function generationFor<Unit extends StateUnit>(
 }
 
 /** Drops what swaps have replaced, but for the newest, which a rollback can put back. */
-export async function dropReplaced(state: Pick<StateStore, 'generations' | 'dropGeneration'>, processor: string): Promise<void> {
+export async function dropReplaced(
+  state: Pick<StateStore, 'generations' | 'dropGeneration'>,
+  processor: string,
+): Promise<void> {
   const retired = (await state.generations(processor)).filter(({ status }) => status === 'retired');
   for (const { generation } of retired.slice(0, -1)) await state.dropGeneration(processor, generation);
 }

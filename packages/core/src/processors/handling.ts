@@ -96,7 +96,8 @@ class ExactlyOnce<Unit extends StateUnit> implements Handling {
     for (const event of step.events) {
       const one = partBefore({ ...step, events: [event] }, event.position + 1);
       const thrown = await this.#commit(one);
-      if (thrown) return thrown.error instanceof HandlerError ? thrown.error : new HandlerError(event, thrown.error);
+      if (thrown)
+        return thrown.error instanceof HandlerError ? thrown.error : new HandlerError(event, thrown.error);
     }
     const rest = await this.#commit({ ...step, events: [] });
     if (rest) throw rest.error;

@@ -32,15 +32,24 @@ export async function handleInTransaction<Unit extends StateUnit>(
   options: InTransactionOptions,
 ): Promise<Partition> {
   const handler = processor.handler(partition.generation);
-  if (!isTransactional(handler)) throw new UnsupportedError(`"${processor.name}" in a transaction`, 'run it in a worker');
+  if (!isTransactional(handler))
+    throw new UnsupportedError(`"${processor.name}" in a transaction`, 'run it in a worker');
   const { handled, letters } = sorted(processor, partition, events, options);
-  const write = await handler.prepare(handled, (collection) => unit.documents(collection, partition.generation), {
-    isReplay: options.isReplay ?? (() => false),
-  });
+  const write = await handler.prepare(
+    handled,
+    (collection) => unit.documents(collection, partition.generation),
+    {
+      isReplay: options.isReplay ?? (() => false),
+    },
+  );
   await unit.advance(partition, partition.position, through);
   if (letters.length > 0) await unit.park(letters);
   await write(unit);
-  return { ...partition, position: through, ahead: partition.ahead.filter(({ position }) => position > through) };
+  return {
+    ...partition,
+    position: through,
+    ahead: partition.ahead.filter(({ position }) => position > through),
+  };
 }
 
 /**
@@ -85,7 +94,8 @@ function sorted<Unit extends StateUnit>(
   { codec, letterOf }: InTransactionOptions,
 ): { readonly handled: readonly RecordedEvent[]; readonly letters: readonly DeadLetter[] } {
   const wanted = new Set(codec.storedNames(processor.eventTypes));
-  const all = partition.firstSlice === 0 && partition.lastSlice === SLICES - 1 && partition.ahead.length === 0;
+  const all =
+    partition.firstSlice === 0 && partition.lastSlice === SLICES - 1 && partition.ahead.length === 0;
   const handled: RecordedEvent[] = [];
   const letters: DeadLetter[] = [];
   for (const stored of events) {

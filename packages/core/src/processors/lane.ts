@@ -55,7 +55,12 @@ export interface LaneReport {
   /** Events that were handled a second since the last report. */
   readonly rate: number;
   /** What it is retrying, and since when. */
-  readonly retrying?: { readonly message: string; readonly position: number; readonly attempts: number; readonly since: number };
+  readonly retrying?: {
+    readonly message: string;
+    readonly position: number;
+    readonly attempts: number;
+    readonly since: number;
+  };
 }
 
 /**
@@ -140,7 +145,9 @@ export class Lane<Unit extends StateUnit> {
     signal.addEventListener('abort', abort, { once: true });
     const grown =
       this.writer.position < bound.to
-        ? context.log.changes(Math.max(this.writer.position, feed.head), over.signal).then((head) => feed.reaches(head))
+        ? context.log
+            .changes(Math.max(this.writer.position, feed.head), over.signal)
+            .then((head) => feed.reaches(head))
         : bound.raised(over.signal);
     const waits: Promise<void>[] = [grown];
     if (this.#letters.any) {
@@ -193,7 +200,8 @@ export class Lane<Unit extends StateUnit> {
 
   #ownOf(page: FeedPage, through: number): Own[] {
     const { lease, position, ahead } = this.writer;
-    const all = lease.firstSlice === 0 && lease.lastSlice === SLICES - 1 && ahead.length === 0 && !this.#letters.any;
+    const all =
+      lease.firstSlice === 0 && lease.lastSlice === SLICES - 1 && ahead.length === 0 && !this.#letters.any;
     const own: Own[] = [];
     page.events.forEach((one, index) => {
       if (one.event.position <= position || one.event.position > through) return;
@@ -211,7 +219,9 @@ export class Lane<Unit extends StateUnit> {
     if (!this.#letters.any) return events;
     const { processor } = this.#parts;
     return events.map((one) =>
-      one.sequence === UNKNOWN ? { ...one, sequence: sequenceOfEvent(one, (event) => processor.sequenceOf(event)) } : one,
+      one.sequence === UNKNOWN
+        ? { ...one, sequence: sequenceOfEvent(one, (event) => processor.sequenceOf(event)) }
+        : one,
     );
   }
 
@@ -276,7 +286,9 @@ export class Lane<Unit extends StateUnit> {
     const why = this.#letters.any ? 'while there are dead letters' : 'in one of several partitions';
     return new HandlerError(
       event,
-      new Error(`it belongs to several sequences, which cannot be kept in order ${why}: declare its sequence`),
+      new Error(
+        `it belongs to several sequences, which cannot be kept in order ${why}: declare its sequence`,
+      ),
     );
   }
 
@@ -307,7 +319,8 @@ export class Lane<Unit extends StateUnit> {
     const { onError } = processor.errors;
     if (onError === 'stop') throw new ProcessorStoppedError(processor.name, failedEvent(event), cause);
     if (onError === 'park') {
-      const sequence = known === UNKNOWN ? sequenceOfEvent({ event }, (one) => processor.sequenceOf(one)) : known;
+      const sequence =
+        known === UNKNOWN ? sequenceOfEvent({ event }, (one) => processor.sequenceOf(one)) : known;
       await this.#letters.park(event, sequence, cause, attempts);
     } else {
       context.logger.error(

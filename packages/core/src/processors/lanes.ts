@@ -7,7 +7,10 @@ import { failedEvent, HandlerError } from './processor.js';
 import { isTransient } from './transient.js';
 
 /** How a lane ended; `done` when it reached its bound or was told to stop. */
-export type LaneEnd = { readonly kind: 'done' | 'lost' | 'unavailable' | 'stopped'; readonly error?: unknown };
+export type LaneEnd = {
+  readonly kind: 'done' | 'lost' | 'unavailable' | 'stopped';
+  readonly error?: unknown;
+};
 
 interface Running<Unit extends StateUnit> {
   readonly lane: Lane<Unit>;
@@ -73,7 +76,12 @@ export class Lanes<Unit extends StateUnit> {
     await Promise.all(stopping.map(({ ended }) => ended));
   }
 
-  async #run(lane: Lane<Unit>, lease: Lease, stop: AbortController, failure: Failure | undefined): Promise<LaneEnd> {
+  async #run(
+    lane: Lane<Unit>,
+    lease: Lease,
+    stop: AbortController,
+    failure: Failure | undefined,
+  ): Promise<LaneEnd> {
     const { state } = this.#options.context;
     const kept = this.#options.leases.keep(lease);
     const abort = (): void => stop.abort();

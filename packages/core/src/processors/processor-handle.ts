@@ -104,7 +104,14 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
     const { state, control } = this.#context;
     const { name, version, collections, partitions } = this.#processor;
     await this.#checkVersion();
-    const fresh = await state.createGeneration(name, { version, collections, partitions, after: to, fresh: true, beside: true });
+    const fresh = await state.createGeneration(name, {
+      version,
+      collections,
+      partitions,
+      after: to,
+      fresh: true,
+      beside: true,
+    });
     await state.transaction((unit) => unit.activate(name, fresh.generation));
     await dropReplaced(state, name);
     control.wake();
@@ -117,7 +124,12 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
     const width = (one: Partition): number => one.lastSlice - one.firstSlice;
     const widest = [...all].sort((a, b) => width(b) - width(a))[0];
     const partition = firstSlice === undefined ? widest : all.find((one) => one.firstSlice === firstSlice);
-    if (!partition) throw new InvalidArgumentError('firstSlice', firstSlice, `must be that of a partition of "${this.name}"`);
+    if (!partition)
+      throw new InvalidArgumentError(
+        'firstSlice',
+        firstSlice,
+        `must be that of a partition of "${this.name}"`,
+      );
     const middle = Math.ceil((partition.firstSlice + partition.lastSlice) / 2);
     await this.#context.state.splitPartition(partition, at ?? middle);
     this.#context.control.wake();
@@ -129,7 +141,12 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
     const widths = all.slice(1).map((one, index) => one.lastSlice - (all[index]?.firstSlice ?? 0));
     const narrowest = all[widths.indexOf(Math.min(...widths))];
     const partition = firstSlice === undefined ? narrowest : all.find((one) => one.firstSlice === firstSlice);
-    if (!partition) throw new InvalidArgumentError('firstSlice', firstSlice, `must be that of a partition of "${this.name}" with a right neighbour`);
+    if (!partition)
+      throw new InvalidArgumentError(
+        'firstSlice',
+        firstSlice,
+        `must be that of a partition of "${this.name}" with a right neighbour`,
+      );
     await this.#context.state.mergePartitions(partition);
     this.#context.control.wake();
   }
@@ -139,9 +156,18 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
    * it in in one step. The live one is served and kept up meanwhile, and is untouched if the build fails.
    * @throws ProcessorStoppedError when a handler fails, the signal's reason when it aborts
    */
-  async rebuild({ after = 0, resume = false, onProgress, signal = never() }: RebuildOptions = {}): Promise<void> {
+  async rebuild({
+    after = 0,
+    resume = false,
+    onProgress,
+    signal = never(),
+  }: RebuildOptions = {}): Promise<void> {
     checkPosition('after', after);
-    await this.#workerFor(this.#processor, { onProgress }).rebuild(this.#processor, { after, resume }, signal);
+    await this.#workerFor(this.#processor, { onProgress }).rebuild(
+      this.#processor,
+      { after, resume },
+      signal,
+    );
   }
 
   /**
@@ -150,13 +176,20 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
    * code wait. It takes the code of the version that is put back.
    * @throws InvalidArgumentError if there is nothing of this code's version to put back
    */
-  async rollback({ onProgress, signal = never() }: RunOptions & { readonly onProgress?: OnProgress } = {}): Promise<void> {
+  async rollback({
+    onProgress,
+    signal = never(),
+  }: RunOptions & { readonly onProgress?: OnProgress } = {}): Promise<void> {
     const { state } = this.#context;
     const { name, version } = this.#processor;
     const replaced = (await state.generations(name)).findLast(({ status }) => status === 'retired');
     if (replaced?.version !== version) {
       const what = replaced ? `version ${replaced.version}` : 'nothing';
-      throw new InvalidArgumentError('version', version, `must be that of what was replaced: of "${name}" that is ${what}`);
+      throw new InvalidArgumentError(
+        'version',
+        version,
+        `must be that of what was replaced: of "${name}" that is ${what}`,
+      );
     }
     const reopened = await state.reopenGeneration(name, replaced.generation);
     await this.#workerFor(this.#processor, { onProgress }).swapIn(this.#processor, reopened, signal);
@@ -178,7 +211,9 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
 
   async #held(): Promise<Partition[]> {
     const now = this.#context.clock.now();
-    return (await this.#context.state.partitions(this.name)).filter((one) => holderOf(one, now) !== undefined);
+    return (await this.#context.state.partitions(this.name)).filter(
+      (one) => holderOf(one, now) !== undefined,
+    );
   }
 
   async #live(): Promise<Generation | undefined> {
@@ -193,7 +228,10 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
 
   #refuseInline(what: string): void {
     if (this.#processor.mode !== 'inline') return;
-    throw new UnsupportedError(`${what} the inline projection "${this.name}"`, 'appends keep it: rebuild it instead');
+    throw new UnsupportedError(
+      `${what} the inline projection "${this.name}"`,
+      'appends keep it: rebuild it instead',
+    );
   }
 }
 

@@ -103,13 +103,19 @@ export function checkProcessor(
     throw new DefinitionError(subject, `its mode must be 'async' or 'inline', got ${String(mode)}`);
   }
   if (!Number.isSafeInteger(partitions) || partitions < 1 || partitions > SLICES) {
-    throw new DefinitionError(subject, `its partitions must be a whole number from 1 to ${SLICES}, got ${String(partitions)}`);
+    throw new DefinitionError(
+      subject,
+      `its partitions must be a whole number from 1 to ${SLICES}, got ${String(partitions)}`,
+    );
   }
   if (mode === 'inline' && partitions > 1) {
     throw new DefinitionError(subject, 'an inline one has one partition, since every append waits for it');
   }
   if (mode === 'inline' && errors.onError !== undefined && errors.onError !== 'stop') {
-    throw new DefinitionError(subject, `an inline one fails the append: its onError cannot be '${errors.onError}'`);
+    throw new DefinitionError(
+      subject,
+      `an inline one fails the append: its onError cannot be '${errors.onError}'`,
+    );
   }
   return { name, version, mode, partitions, errors: errorPolicy(subject, errors, defaults) };
 }

@@ -17,6 +17,8 @@ export function replayCheck<Unit extends StateUnit>(
   return (event) => {
     if (event.position > furthest) return false;
     const slice = sliceOf(processor.sequenceOf(event) ?? event.stream);
-    return replayed.some((part) => part.firstSlice <= slice && slice <= part.lastSlice && event.position <= part.position);
+    return replayed.some(
+      (part) => part.firstSlice <= slice && slice <= part.lastSlice && event.position <= part.position,
+    );
   };
 }

@@ -1,4 +1,9 @@
-import { messageOf, ProcessorOutdatedError, ProcessorRolledBackError, ProcessorStoppedError } from '../errors.js';
+import {
+  messageOf,
+  ProcessorOutdatedError,
+  ProcessorRolledBackError,
+  ProcessorStoppedError,
+} from '../errors.js';
 import type { Failure, Partition, WorkerPresence } from '../store/processor-state.js';
 import type { Generation, StateStore, StateUnit } from '../store/state-store.js';
 import type { Board, View } from './board.js';
@@ -164,19 +169,26 @@ export class ProcessorRunner<Unit extends StateUnit> {
     return false;
   }
 
-  async #step(work: Work<Unit>, { partitions, workers, paused }: View): Promise<'goOn' | 'reached' | 'changed'> {
+  async #step(
+    work: Work<Unit>,
+    { partitions, workers, paused }: View,
+  ): Promise<'goOn' | 'reached' | 'changed'> {
     const { generation, beside, bound, lanes } = work;
     const { name } = this.processor;
-    const own = partitions.filter((one) => one.processor === name && one.generation === generation.generation);
+    const own = partitions.filter(
+      (one) => one.processor === name && one.generation === generation.generation,
+    );
     if (own.length === 0 || !(await this.#isCurrent(generation, lanes))) return 'changed';
     if (paused.has(name)) {
       this.#say(`"${name}" is paused`);
       await lanes.stop();
       return 'goOn';
     }
-    if (bound.final && lanes.size === 0 && own.every(({ position }) => position >= bound.to)) return 'reached';
+    if (bound.final && lanes.size === 0 && own.every(({ position }) => position >= bound.to))
+      return 'reached';
     // Others are not there yet: meanwhile the live one has moved on, and the swap should have little to make up.
-    if (beside !== undefined && lanes.size === 0) bound.raise(leastOf(partitions, { processor: name, generation: beside }));
+    if (beside !== undefined && lanes.size === 0)
+      bound.raise(leastOf(partitions, { processor: name, generation: beside }));
     const failure = this.#failedElsewhere(own, lanes);
     if (failure) await this.#halt(failure, bound, lanes);
     else await this.#balance(own, this.#sharing(workers), bound, lanes);
@@ -190,11 +202,18 @@ export class ProcessorRunner<Unit extends StateUnit> {
   }
 
   /** Takes and gives up partitions. */
-  async #balance(own: readonly Partition[], workers: readonly string[], bound: Bound, lanes: Lanes<Unit>): Promise<void> {
+  async #balance(
+    own: readonly Partition[],
+    workers: readonly string[],
+    bound: Bound,
+    lanes: Lanes<Unit>,
+  ): Promise<void> {
     const { holder, shares } = this.#options;
     const now = this.#context.clock.now();
     // What is this worker's own by name, without a lane, it has lost: it may take it again at once.
-    const seen = own.map((one) => (one.holder === holder && !lanes.has(one.firstSlice) ? { ...one, holder: undefined } : one));
+    const seen = own.map((one) =>
+      one.holder === holder && !lanes.has(one.firstSlice) ? { ...one, holder: undefined } : one,
+    );
     const share = shares
       ? shareOf(seen, holder, workers, now)
       : { acquire: seen.filter((one) => holderOf(one, now) === undefined), release: 0 };
@@ -213,7 +232,9 @@ export class ProcessorRunner<Unit extends StateUnit> {
 
   /** Another worker has stopped at an error since this run began. */
   #failedElsewhere(own: readonly Partition[], lanes: Lanes<Unit>): Failure | undefined {
-    const failures = own.flatMap(({ failure, firstSlice }) => (failure && !lanes.has(firstSlice) ? [failure] : []));
+    const failures = own.flatMap(({ failure, firstSlice }) =>
+      failure && !lanes.has(firstSlice) ? [failure] : [],
+    );
     const known = (this.#known ??= new Set(failures.map(({ at }) => at.getTime())));
     return failures.find(({ at }) => !known.has(at.getTime()));
   }
@@ -237,11 +258,24 @@ export class ProcessorRunner<Unit extends StateUnit> {
     const onCommit = (events: number): void => {
       const position = lanes.least() ?? 0;
       this.#meter?.advance(events);
-      if (this.#meter) onProgress?.(this.#meter.at(position, Math.max(position, Math.min(bound.to, feed.head))));
+      if (this.#meter)
+        onProgress?.(this.#meter.at(position, Math.max(position, Math.min(bound.to, feed.head))));
     };
     const handling = { isReplay: replayCheck(processor, generation, besideLive) };
     const lanes: Lanes<Unit> = new Lanes({
-      ...{ processor, context, feed, checkpoints, bound, batchSize, handling, onCommit, leases, holder, leaseMs },
+      ...{
+        processor,
+        context,
+        feed,
+        checkpoints,
+        bound,
+        batchSize,
+        handling,
+        onCommit,
+        leases,
+        holder,
+        leaseMs,
+      },
       onEnd: (_, end) => this.#onEnd(generation, end),
     });
     return { lanes, feed };
@@ -346,7 +380,10 @@ function isOtherVersion(error: unknown): error is ProcessorOutdatedError | Proce
   return error instanceof ProcessorOutdatedError || error instanceof ProcessorRolledBackError;
 }
 
-async function liveOf(processor: string, state: Pick<StateStore, 'generations'>): Promise<Generation | undefined> {
+async function liveOf(
+  processor: string,
+  state: Pick<StateStore, 'generations'>,
+): Promise<Generation | undefined> {
   return (await state.generations(processor)).find(({ status }) => status === 'live');
 }
 

@@ -102,7 +102,11 @@ interface Known {
   readonly paused: ReadonlySet<string>;
   /** What workers say of partitions, by processor and first slice. */
   readonly reports: ReadonlyMap<string, LaneReport>;
-  readonly letters: readonly { readonly processor: string; readonly generation: number; readonly count: number }[];
+  readonly letters: readonly {
+    readonly processor: string;
+    readonly generation: number;
+    readonly count: number;
+  }[];
 }
 
 async function describe<Unit extends StateUnit>(
@@ -125,9 +129,11 @@ async function describe<Unit extends StateUnit>(
     lag: Math.max(0, head - position),
     lagMs: head > position ? await ageOfNext(position, context) : 0,
     holder: least?.holder,
-    failure: [...(live?.partitions ?? []), ...(building?.partitions ?? [])].find((one) => one.failure)?.failure,
+    failure: [...(live?.partitions ?? []), ...(building?.partitions ?? [])].find((one) => one.failure)
+      ?.failure,
     deadLetters:
-      letters.find((one) => one.processor === name && one.generation === live?.generation.generation)?.count ?? 0,
+      letters.find((one) => one.processor === name && one.generation === live?.generation.generation)
+        ?.count ?? 0,
     partitions: [...partitions].sort((a, b) => a.firstSlice - b.firstSlice),
     building: building && {
       version: building.generation.version,

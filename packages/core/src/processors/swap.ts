@@ -56,7 +56,8 @@ class Swap<Unit extends StateUnit> {
     try {
       const swapped = await state.transaction(async (unit) => {
         const live = await unit.live(processor);
-        if (!(await this.#bringForward(partitions, parked.flat(), live?.partitions ?? [], unit))) return false;
+        if (!(await this.#bringForward(partitions, parked.flat(), live?.partitions ?? [], unit)))
+          return false;
         await unit.activate(processor, generation);
         return true;
       });
@@ -76,7 +77,10 @@ class Swap<Unit extends StateUnit> {
     unit: Unit,
   ): Promise<boolean> {
     const inline = this.#processor.mode === 'inline';
-    const furthest = Math.max(0, ...live.flatMap((one) => [one, ...one.ahead]).map(({ position }) => position));
+    const furthest = Math.max(
+      0,
+      ...live.flatMap((one) => [one, ...one.ahead]).map(({ position }) => position),
+    );
     const to = inline ? Infinity : furthest;
     if (!inline && !hasLog(unit)) return partitions.every(({ position }) => position >= to);
     const sequences = new Set(parked);
@@ -86,16 +90,25 @@ class Swap<Unit extends StateUnit> {
       isReplay: replayOf(this.#processor, live),
       letterOf: (event: RecordedEvent, sequence: Sequence) => this.#letterOf(event, sequence, sequences),
     };
-    for (const partition of partitions) await bringForward(this.#processor, partition, withLog(unit), options);
+    for (const partition of partitions)
+      await bringForward(this.#processor, partition, withLog(unit), options);
     return true;
   }
 
   #letterOf(event: RecordedEvent, sequence: Sequence, parked: Set<string>): DeadLetter | 'skip' | undefined {
-    const letters = { processor: this.#processor, generation: this.#building.generation, clock: this.#context.clock };
+    const letters = {
+      processor: this.#processor,
+      generation: this.#building.generation,
+      clock: this.#context.clock,
+    };
     if (this.#failures.has(event.position)) {
       if (this.#processor.errors.onError === 'skip') return 'skip';
       parked.add(sequence.key ?? event.stream);
-      return failedLetter(letters, behindLetter(letters, event, sequence), this.#failures.get(event.position));
+      return failedLetter(
+        letters,
+        behindLetter(letters, event, sequence),
+        this.#failures.get(event.position),
+      );
     }
     return parked.has(sequence.key ?? '') ? behindLetter(letters, event, sequence) : undefined;
   }

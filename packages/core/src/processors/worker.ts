@@ -44,7 +44,8 @@ export class Worker<Unit extends StateUnit = StateUnit> {
   readonly #processors: readonly Processor<Unit>[];
   readonly #context: ProcessorContext<Unit>;
   readonly #inline: InlineProjections<Unit>;
-  readonly #options: Required<Pick<WorkerOptions, 'leaseMs' | 'batchSize'>> & Pick<WorkerOptions, 'onProgress'>;
+  readonly #options: Required<Pick<WorkerOptions, 'leaseMs' | 'batchSize'>> &
+    Pick<WorkerOptions, 'onProgress'>;
   readonly #leases: LeaseKeeper;
   readonly #checkpoints: Checkpoints;
 
@@ -80,7 +81,8 @@ export class Worker<Unit extends StateUnit = StateUnit> {
       name: this.name,
       ttlMs: this.#options.leaseMs,
       processors: this.#processors.map(sharingKey),
-      report: () => [...runners.values()].map((one) => ({ processor: one.processor.name, lanes: one.reports() })),
+      report: () =>
+        [...runners.values()].map((one) => ({ processor: one.processor.name, lanes: one.reports() })),
     });
     for (const one of this.#processors) runners.set(one, this.#runner(one, board, true));
     try {
@@ -120,7 +122,8 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     const building = await state.createGeneration(name, options);
     await this.swapIn(processor, building, signal);
     // Whoever keeps the live one up need not be running: the rebuilt one is brought to where the log was.
-    if (processor.mode === 'async') await this.#runner(processor, this.#board(), false).run({ to: head }, signal);
+    if (processor.mode === 'async')
+      await this.#runner(processor, this.#board(), false).run({ to: head }, signal);
   }
 
   /** Fills a build and swaps it in. @throws ProcessorStoppedError, the signal's reason */
