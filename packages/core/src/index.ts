@@ -129,7 +129,10 @@ export {
   type PauseOptions,
   type RebuildOptions,
   type SplitOptions,
+  type VerifyOptions,
 } from './processors/processor-handle.js';
+export type { ReplayOptions } from './processors/replay.js';
+export type { Difference, Verification } from './processors/verify.js';
 export { shutdownSignal } from './processors/shutdown.js';
 export type { OnProgress, Progress } from './processors/progress.js';
 export type {
@@ -196,6 +199,7 @@ export type {
   Collection,
   DocumentAccess,
   DocumentReader,
+  GenerationDocuments,
   Generation,
   LiveGeneration,
   Snapshot,

@@ -94,16 +94,6 @@ export function documentReader(
   };
 }
 
-/** Reads the documents of one generation that may be gone. */
-export async function committedDocuments(
-  runner: Runner,
-  table: string,
-  keys: readonly string[],
-  check: () => void,
-): Promise<Map<string, unknown>> {
-  return existing(() => getMany(runner, table, keys, check), new Map<string, unknown>());
-}
-
 async function getMany(
   runner: Runner,
   table: string,

@@ -16,8 +16,8 @@ import {
   UnsupportedError,
   type AppendAllOptions,
   type AppendResult,
-  type DocumentAccess,
   type DocumentReader,
+  type GenerationDocuments,
   type EventStore,
   type EventStoreSupports,
   type ExpectedRevision,
@@ -46,7 +46,7 @@ import { Appender } from './appender.js';
 import { ChangeFeed } from './change-feed.js';
 import { checkIndexes, tableName } from './collections.js';
 import { codeOf, query, translate, type Database, type Runner } from './connection.js';
-import { committedDocuments, documentReader } from './documents.js';
+import { documentReader } from './documents.js';
 import { Importer } from './importer.js';
 import { LogReads } from './log-reads.js';
 import { LogWrites } from './log-writes.js';
@@ -263,10 +263,10 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     return documentReader(this.#sql, of, () => this.#check());
   }
 
-  documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'> {
+  documentsOf(collection: string, generation: number): GenerationDocuments {
     this.#check();
-    const table = tableName(this.#schema, collection, generation);
-    return { getMany: (keys) => committedDocuments(this.#sql, table, keys, () => this.#check()) };
+    const of = { collection, view: tableName(this.#schema, collection, generation) };
+    return documentReader(this.#sql, of, () => this.#check());
   }
 
   loadSnapshot(stream: string): Promise<Snapshot | undefined> {

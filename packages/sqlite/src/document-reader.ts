@@ -15,7 +15,7 @@ export function documentReader(
 ): DocumentReader {
   const exists = (): boolean => {
     check();
-    const sql = "select 1 from sqlite_schema where type = 'view' and name = ?";
+    const sql = "select 1 from sqlite_schema where type in ('view', 'table') and name = ?";
     return statements.values(sql).get(collection) !== undefined && database.open;
   };
   const getMany = async (keys: readonly string[]): Promise<Map<string, unknown>> =>

@@ -18,8 +18,8 @@ import {
   type AppendResult,
   type Clock,
   type Collection,
-  type DocumentAccess,
   type DocumentReader,
+  type GenerationDocuments,
   type EventStore,
   type EventStoreSupports,
   type Failure,
@@ -251,19 +251,10 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     return documentReader(this.#reader, this.#readStatements, of, () => this.#check());
   }
 
-  documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'> {
+  documentsOf(collection: string, generation: number): GenerationDocuments {
     this.#check();
-    const table = tableName(collection, generation);
-    const documents = documentAccess(this.#readStatements, table, () => this.#check());
-    return {
-      getMany: async (keys) => {
-        this.#check();
-        const exists = this.#readStatements.values(
-          "select 1 from sqlite_schema where type = 'table' and name = ?",
-        );
-        return exists.get(table) === undefined ? new Map<string, unknown>() : documents.getMany(keys);
-      },
-    };
+    const of = { collection: tableName(collection, generation) };
+    return documentReader(this.#reader, this.#readStatements, of, () => this.#check());
   }
 
   async loadSnapshot(stream: string): Promise<Snapshot | undefined> {

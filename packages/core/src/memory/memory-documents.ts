@@ -1,16 +1,17 @@
 import type { Indexes } from '../store/document-query.js';
 import { findPlan, pageOf } from '../store/find-plan.js';
 import { toJson } from '../store/prepare-append.js';
+import { compareText } from '../store/text-order.js';
 import type { DocumentAccess, DocumentReader } from '../store/state-store.js';
-import { compareText, findAmong } from './memory-find.js';
+import { findAmong } from './memory-find.js';
 import type { MemoryTable } from './memory-table.js';
 
 /** Finds the table behind a collection when it is used; it throws, or returns undefined, when there is none. */
 type FindTable = () => MemoryTable<string> | undefined;
 
-/** Reads the documents of the live generation, which may come and go. */
+/** Reads the documents of a generation that may come and go. */
 export function documentReader(find: FindTable, collection: string, indexes: Indexes = {}): DocumentReader {
-  const { getMany } = committedDocuments(find);
+  const getMany: DocumentReader['getMany'] = async (keys) => readMany(find(), keys);
   return {
     getMany,
     get: async (key) => (await getMany([key])).get(key),
@@ -25,11 +26,6 @@ export function documentReader(find: FindTable, collection: string, indexes: Ind
         yield [key, JSON.parse(json) as unknown];
     },
   };
-}
-
-/** Reads documents of a table that may be gone. */
-export function committedDocuments(find: FindTable): Pick<DocumentAccess, 'getMany'> {
-  return { getMany: async (keys) => readMany(find(), keys) };
 }
 
 /** Reads and writes documents of a table in a transaction. */

@@ -1,4 +1,5 @@
 import type { FieldTest, FindPlan } from '../store/find-plan.js';
+import { compareText } from '../store/text-order.js';
 import { indexedValue, type IndexedValue } from '../store/indexes.js';
 
 interface Candidate {
@@ -26,15 +27,6 @@ export function findAmong(
     .sort((a, b) => sign * compareCandidates(a, b))
     .slice(0, limit + 1)
     .map(({ key, document }) => [key, document]);
-}
-
-/** By code point, as databases compare binary UTF-8. JavaScript's own order, by UTF-16 unit, is another beyond U+FFFF. */
-export function compareText(a: string, b: string): number {
-  let at = 0;
-  while (at < a.length && at < b.length && a[at] === b[at]) at++;
-  // Behind the first half of a pair, the whole pair is what differs.
-  if (at > 0 && isHighSurrogate(a, at - 1) && (isLowSurrogate(a, at) || isLowSurrogate(b, at))) at--;
-  return (a.codePointAt(at) ?? -1) - (b.codePointAt(at) ?? -1);
 }
 
 function passes(document: unknown, test: FieldTest): boolean {
@@ -65,14 +57,4 @@ function compareCandidates(a: Omit<Candidate, 'document'>, b: Omit<Candidate, 'd
 function compareValues(a: IndexedValue, b: IndexedValue): number {
   if (typeof a === 'string' && typeof b === 'string') return compareText(a, b);
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function isHighSurrogate(text: string, at: number): boolean {
-  const unit = text.charCodeAt(at);
-  return unit >= 0xd800 && unit < 0xdc00;
-}
-
-function isLowSurrogate(text: string, at: number): boolean {
-  const unit = text.charCodeAt(at);
-  return unit >= 0xdc00 && unit < 0xe000;
 }

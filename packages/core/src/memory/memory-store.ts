@@ -27,13 +27,13 @@ import { TransactionScopes, type TransactionScope } from '../store/transaction-s
 import { checkPosition, readAllRange, readStreamRange } from '../store/read-range.js';
 import type {
   Collection,
-  DocumentAccess,
   DocumentReader,
+  GenerationDocuments,
   Generation,
   Snapshot,
   StateStore,
 } from '../store/state-store.js';
-import { committedDocuments, documentReader } from './memory-documents.js';
+import { documentReader } from './memory-documents.js';
 import { MemoryLog, toRecorded } from './memory-log.js';
 import { MemoryProcessors } from './memory-processors.js';
 import { MemoryState, tableName } from './memory-state.js';
@@ -202,12 +202,13 @@ export class MemoryStore extends MemoryProcessors implements EventStore<MemoryUn
     return documentReader(find, collection, indexes);
   }
 
-  documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'> {
+  documentsOf(collection: string, generation: number): GenerationDocuments {
     this.#check();
-    return committedDocuments(() => {
+    const find = (): MemoryTable<string> | undefined => {
       this.#check();
       return this.#state.documents(collection, generation);
-    });
+    };
+    return documentReader(find, collection);
   }
 
   async loadSnapshot(stream: string): Promise<Snapshot | undefined> {

@@ -8,7 +8,9 @@ import { holderOf } from './fair-share.js';
 import { dropReplaced } from './generation-choice.js';
 import type { Processor } from './processor.js';
 import type { OnProgress } from './progress.js';
+import { replayWindow, type ReplayOptions } from './replay.js';
 import { statusOf, type ProcessorStatus } from './status.js';
+import { Verifier, type Verification } from './verify.js';
 import type { RunOptions, Worker } from './worker.js';
 
 /** What a rebuild begins with and how it is watched and ended. */
@@ -32,6 +34,13 @@ export interface SplitOptions {
   readonly firstSlice?: number;
   /** The first slice of its second half. Default: the middle. */
   readonly at?: number;
+}
+
+/** How a verification is watched and ended. */
+export interface VerifyOptions extends RunOptions {
+  /** Differences that are listed, at most. Default 100. */
+  readonly limit?: number;
+  readonly onProgress?: OnProgress;
 }
 
 /** Makes the worker that a command works with. */
@@ -201,6 +210,22 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
     const retired = (await state.generations(this.name)).filter(({ status }) => status === 'retired');
     for (const { generation } of retired) await state.dropGeneration(this.name, generation);
     return retired.map(({ version }) => version);
+  }
+
+  /**
+   * Builds a shadow of the read model from the log and compares it with the live one, document by document, when both are
+   * at the same position. Differences tell of drift, or of handlers that depend on more than their events.
+   * @throws ProcessorStoppedError when a handler fails, UnsupportedError for a projection with tables
+   */
+  verify({ limit = 100, onProgress, signal = never() }: VerifyOptions = {}): Promise<Verification> {
+    const worker = this.#workerFor(this.#processor, { onProgress });
+    const fill = (shadow: Generation): Promise<boolean> => worker.fill(this.#processor, shadow, signal);
+    return new Verifier(this.#processor, this.#context, fill).run(limit, signal);
+  }
+
+  /** Hands a window of the log to its handlers once more, without touching its checkpoints; see `ReplayOptions`. */
+  replay(options: ReplayOptions = {}): Promise<number> {
+    return replayWindow(this.#processor, this.#context, options);
   }
 
   async #partitions(): Promise<Partition[]> {

@@ -91,6 +91,9 @@ export interface DocumentReader<Doc = unknown, Fields extends Indexes = Indexes>
   count(): Promise<number>;
 }
 
+/** Reads the documents of one generation. What it returns are copies. */
+export type GenerationDocuments = Pick<DocumentReader, 'getMany' | 'entries'>;
+
 /**
  * Where processors keep what they know. The one atomic step that everything rests on: effects and checkpoint, guarded
  * by the lease's token, in one `transaction`.
@@ -140,8 +143,8 @@ export interface StateStore<Unit extends StateUnit = StateUnit> extends Processo
 
   /** The documents of the live generation, to be found by these indexes; empty while there is none. */
   documents(collection: string, indexes?: Indexes): DocumentReader;
-  /** The same of one generation, as committed, for the holder of its lease; empty if the generation is gone. */
-  documentsOf(collection: string, generation: number): Pick<DocumentAccess, 'getMany'>;
+  /** The same of one generation, as committed, for those who work on it; empty if the generation is gone. */
+  documentsOf(collection: string, generation: number): GenerationDocuments;
 
   loadSnapshot(stream: string): Promise<Snapshot | undefined>;
   /** Replaces the stream's snapshot unless there is one of the same version at a later revision. */
