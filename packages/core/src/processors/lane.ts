@@ -121,12 +121,16 @@ export class Lane<Unit extends StateUnit> {
       await this.#retryLetters(signal);
       const page = await this.#nextPage();
       if (page) await this.#handlePage(page, signal);
-      else if (bound.final && this.writer.position >= bound.to) break;
+      else if (bound.final && this.writer.position >= bound.to && !this.#moreLetters) break;
       else await this.#rest(signal);
       // A store may answer without ever waiting: lease renewal, and whoever aborts, need a turn of the event loop.
       await setImmediate();
     }
     await this.writer.store();
+  }
+
+  get #moreLetters(): boolean {
+    return this.#letters.any && this.#lettersAt === 0;
   }
 
   async #nextPage(): Promise<FeedPage | undefined> {

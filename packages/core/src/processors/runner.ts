@@ -52,6 +52,8 @@ interface Work<Unit extends StateUnit> {
   readonly bound: Bound;
   readonly lanes: Lanes<Unit>;
   readonly feed: Feed<Unit>;
+  /** The partitions whose dead letters were looked at, where there are some and the run is to end. */
+  readonly visited: Set<number> | undefined;
 }
 
 /** How often a worker looks at what others do, at most. */
@@ -147,7 +149,14 @@ export class ProcessorRunner<Unit extends StateUnit> {
   /** Holds partitions of a generation until the goal is reached (true), or the generation is another's business (false). */
   async #work(generation: Generation, goal: Goal, signal: AbortSignal, beside?: number): Promise<boolean> {
     const bound = new Bound(goal === 'follow' ? Infinity : goal.to, { final: goal !== 'follow' });
-    const work = { generation, beside, bound, ...this.#open(generation, bound, beside !== undefined) };
+    const visited = goal !== 'follow' && (await this.#hasLetters(generation)) ? new Set<number>() : undefined;
+    const work = {
+      generation,
+      beside,
+      bound,
+      visited,
+      ...this.#open(generation, bound, beside !== undefined),
+    };
     this.#lanes = work.lanes;
     this.#fresh = true;
     this.#unsure = true;
@@ -184,14 +193,13 @@ export class ProcessorRunner<Unit extends StateUnit> {
       await lanes.stop();
       return 'goOn';
     }
-    if (bound.final && lanes.size === 0 && own.every(({ position }) => position >= bound.to))
-      return 'reached';
+    if (bound.final && lanes.size === 0 && own.every((one) => this.#isDone(one, work))) return 'reached';
     // Others are not there yet: meanwhile the live one has moved on, and the swap should have little to make up.
     if (beside !== undefined && lanes.size === 0)
       bound.raise(leastOf(partitions, { processor: name, generation: beside }));
     const failure = this.#failedElsewhere(own, lanes);
     if (failure) await this.#halt(failure, bound, lanes);
-    else await this.#balance(own, this.#sharing(workers), bound, lanes);
+    else await this.#balance(own, this.#sharing(workers), work);
     return 'goOn';
   }
 
@@ -201,13 +209,21 @@ export class ProcessorRunner<Unit extends StateUnit> {
     return workers.filter(({ processors }) => processors.includes(key)).map((one) => one.name);
   }
 
+  /** Whether a run that is to end has nothing more to do in a partition. */
+  #isDone(partition: Partition, { bound, visited }: Work<Unit>): boolean {
+    if (partition.position < bound.to) return false;
+    if (!visited || visited.has(partition.firstSlice)) return true;
+    return holderOf(partition, this.#context.clock.now()) !== undefined;
+  }
+
+  async #hasLetters({ processor, generation }: Generation): Promise<boolean> {
+    const counts = await this.#context.state.countDeadLetters(processor);
+    return counts.some((one) => one.generation === generation && one.count > 0);
+  }
+
   /** Takes and gives up partitions. */
-  async #balance(
-    own: readonly Partition[],
-    workers: readonly string[],
-    bound: Bound,
-    lanes: Lanes<Unit>,
-  ): Promise<void> {
+  async #balance(own: readonly Partition[], workers: readonly string[], work: Work<Unit>): Promise<void> {
+    const { bound, lanes } = work;
     const { holder, shares } = this.#options;
     const now = this.#context.clock.now();
     // What is this worker's own by name, without a lane, it has lost: it may take it again at once.
@@ -219,10 +235,11 @@ export class ProcessorRunner<Unit extends StateUnit> {
       : { acquire: seen.filter((one) => holderOf(one, now) === undefined), release: 0 };
     if (share.release > 0) await lanes.stop(share.release);
     for (const partition of share.acquire) {
-      if (lanes.has(partition.firstSlice) || partition.position >= bound.to) continue;
+      if (lanes.has(partition.firstSlice) || this.#isDone(partition, work)) continue;
       // Whether it was lost to another version's swap shows in the generations.
       if (!(await lanes.start(partition))) this.#unsure = true;
-      else this.#meter ??= new ProgressMeter(this.processor.name, lanes.least() ?? 0, this.#context.clock);
+      else work.visited?.add(partition.firstSlice);
+      this.#meter ??= new ProgressMeter(this.processor.name, lanes.least() ?? 0, this.#context.clock);
     }
     if (lanes.size > 0 || own.every(({ position }) => position >= bound.to)) this.#said = '';
     else if (own.every((one) => holderOf(one, now) !== undefined)) {
