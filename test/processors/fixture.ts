@@ -17,12 +17,12 @@ import {
   type Store,
   type WorkerOptions,
 } from '@refold/core';
-// import { sqliteStore } from '@refold/sqlite';
+import { sqliteStore } from '@refold/sqlite';
 
 /** The stores that every processor test runs on. */
 export const stores: { readonly name: string; readonly open: (folder: string) => Promise<Store> }[] = [
   { name: 'memory', open: () => Promise.resolve(memoryStore()) },
-  // { name: 'SQLite', open: (folder) => sqliteStore(join(folder, 'test.db'), { durability: 'normal' }) },
+  { name: 'SQLite', open: (folder) => sqliteStore(join(folder, 'test.db'), { durability: 'normal' }) },
 ];
 
 @event('Deposited')

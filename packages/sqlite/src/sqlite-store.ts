@@ -17,21 +17,17 @@ import {
   type AppendOptions,
   type AppendResult,
   type Clock,
-  type Collection,
   type DocumentReader,
   type GenerationDocuments,
   type EventStore,
   type EventStoreSupports,
-  type Failure,
   type Generation,
   type ImportChunk,
   type ImportOptions,
   type ImportResult,
   type ImportSource,
   type Indexes,
-  type Lease,
   type NewEvent,
-  type Partition,
   type PreparedAppend,
   type ReadAllOptions,
   type ReadStreamOptions,
@@ -47,8 +43,9 @@ import { documentReader } from './document-reader.js';
 import { LogAppends } from './log-appends.js';
 import { LogReads } from './log-reads.js';
 import { importedOf, LogWrites } from './log-writes.js';
-import { documentAccess, SqliteUnit } from './sqlite-unit.js';
-import { StateTables } from './state-tables.js';
+import { SqliteProcessors } from './sqlite-processors.js';
+import { SqliteUnit } from './sqlite-unit.js';
+import { StateTables, type NewGeneration } from './state-tables.js';
 import { Statements } from './statements.js';
 import { Writer, type SqliteScope } from './writer.js';
 
@@ -70,7 +67,7 @@ export interface SqliteStoreOptions {
  * Log and state in one SQLite file. Any number of callers and of processes may use the file at once. Make it with
  * `sqliteStore(file)`.
  */
-export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUnit> {
+export class SqliteStore extends SqliteProcessors implements EventStore<SqliteUnit>, StateStore<SqliteUnit> {
   readonly supports: EventStoreSupports = {
     multiStreamAppend: true,
     inline: true,
@@ -101,6 +98,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     connections: { readonly writer: Database.Database; readonly reader: Database.Database },
     options: Required<Pick<SqliteStoreOptions, 'lockTimeoutMs' | 'maxEventBytes' | 'clock'>>,
   ) {
+    super();
     const { writer, reader } = connections;
     this.#clock = options.clock;
     this.#maxEventBytes = options.maxEventBytes;
@@ -196,16 +194,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     return this.#readTables.generations(processor);
   }
 
-  createGeneration(
-    processor: string,
-    options: {
-      readonly version: number;
-      readonly collections: readonly Collection[];
-      readonly after?: number;
-      readonly fresh?: boolean;
-      readonly beside?: boolean;
-    },
-  ): Promise<Generation> {
+  createGeneration(processor: string, options: NewGeneration): Promise<Generation> {
     return this.#write('createGeneration', () => {
       const created = this.#tables.createGeneration(processor, options);
       checkIndexes(this.#writeStatements, options.collections, created.generation);
@@ -217,32 +206,8 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     return this.#write('dropGeneration', () => this.#tables.dropGeneration(processor, generation));
   }
 
-  async partitions(processor?: string): Promise<readonly Partition[]> {
-    this.#check();
-    return this.#readTables.partitions(processor);
-  }
-
-  acquireLease(
-    partition: Pick<Partition, 'processor' | 'generation' | 'firstSlice'>,
-    { holder, ttlMs }: { readonly holder: string; readonly ttlMs: number },
-  ): Promise<Lease | undefined> {
-    return this.#write('acquireLease', () =>
-      this.#tables.acquireLease(partition, holder, this.#clock.now(), ttlMs),
-    );
-  }
-
-  renewLeases(leases: readonly Lease[], ttlMs: number): Promise<readonly boolean[]> {
-    return this.#write('renewLeases', () =>
-      leases.map((lease) => this.#tables.renewLease(lease, this.#clock.now() + ttlMs)),
-    );
-  }
-
-  async releaseLease(lease: Lease): Promise<void> {
-    await this.#write('releaseLease', () => this.#tables.releaseLease(lease));
-  }
-
-  async recordFailure(lease: Lease, failure: Failure | undefined): Promise<void> {
-    await this.#write('recordFailure', () => this.#tables.recordFailure(lease, failure));
+  reopenGeneration(processor: string, generation: number): Promise<Generation> {
+    return this.#write('reopenGeneration', () => this.#tables.reopenGeneration(processor, generation));
   }
 
   documents(collection: string, indexes?: Indexes): DocumentReader {
@@ -290,6 +255,18 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     // Before the writer: the last connection to go folds the write-ahead log into the file, which a reader cannot.
     this.#reader.close();
     await this.#writer.close();
+  }
+
+  protected async look<Result>(work: (tables: StateTables, now: number) => Result): Promise<Result> {
+    this.#check();
+    return work(this.#readTables, this.#clock.now());
+  }
+
+  protected change<Result>(
+    call: string,
+    work: (tables: StateTables, now: number) => Result,
+  ): Promise<Result> {
+    return this.#write(call, () => work(this.#tables, this.#clock.now()));
   }
 
   #check(): void {

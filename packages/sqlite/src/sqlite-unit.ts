@@ -5,14 +5,17 @@ import {
   readStreamRange,
   EventReader,
   toJson,
+  type DeadLetter,
   type DocumentAccess,
-  type Lease,
+  type Fence,
+  type Generation,
   type LiveGeneration,
   type LogUnit,
   type ReadAllOptions,
   type ReadStreamOptions,
   type Snapshot,
   type StateUnit,
+  type Timer,
 } from '@refold/core';
 import { tableName } from './collections.js';
 import type { LogReads } from './log-reads.js';
@@ -65,17 +68,43 @@ export class SqliteUnit implements StateUnit, LogUnit {
     return tableName(collection, generation);
   }
 
-  async advance(lease: Lease, from: number, to: number): Promise<void> {
+  async advance(lease: Fence, from: number, to: number): Promise<void> {
     checkOpen(this.#scope);
-    if (!this.#tables.advance(lease, from, to)) throw new LeaseLostError(lease.processor, lease.token);
+    if (this.#tables.partitions.advance({ lease, from, to })) return;
+    throw new LeaseLostError(lease.processor, lease.token);
+  }
+
+  async park(letters: readonly DeadLetter[]): Promise<void> {
+    checkOpen(this.#scope);
+    this.#tables.letters.park(letters);
+  }
+
+  async unpark(letter: Pick<DeadLetter, 'processor' | 'generation' | 'position'>): Promise<boolean> {
+    checkOpen(this.#scope);
+    return this.#tables.letters.unpark(letter);
+  }
+
+  async setTimers(
+    owner: Pick<Generation, 'processor' | 'generation'>,
+    timers: readonly Timer[],
+  ): Promise<void> {
+    checkOpen(this.#scope);
+    this.#tables.timers.set(owner, timers);
+  }
+
+  async removeTimers(
+    owner: Pick<Generation, 'processor' | 'generation'>,
+    timers: readonly Pick<Timer, 'sequence' | 'name'>[],
+  ): Promise<readonly boolean[]> {
+    checkOpen(this.#scope);
+    return this.#tables.timers.remove(owner, timers);
   }
 
   async live(processor: string): Promise<LiveGeneration | undefined> {
     checkOpen(this.#scope);
     const generation = this.#tables.generations(processor).find(({ status }) => status === 'live');
     if (!generation) return undefined;
-    const partitions = this.#tables.partitions(processor);
-    return { generation, partitions: partitions.filter((one) => one.generation === generation.generation) };
+    return { generation, partitions: this.#tables.partitions.of(generation) };
   }
 
   async activate(processor: string, generation: number): Promise<void> {

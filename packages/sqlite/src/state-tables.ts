@@ -1,16 +1,23 @@
 import {
+  equalRanges,
+  furthestProgress,
   InvalidArgumentError,
-  SLICES,
-  type Collection,
-  type Failure,
+  progressOf,
   type Generation,
-  type Lease,
-  type Partition,
+  type SliceProgress,
   type Snapshot,
+  type StateStore,
 } from '@refold/core';
 import type Database from 'better-sqlite3';
 import { createTables, dropTables, hideCollections, showGeneration } from './collections.js';
+import { DeadLetterTable } from './dead-letter-table.js';
+import { PartitionTable } from './partition-table.js';
 import type { Statements } from './statements.js';
+import { TimerTable } from './timer-table.js';
+import { WorkerTable } from './worker-table.js';
+
+/** What a new generation is made of; see StateStore.createGeneration. */
+export type NewGeneration = Parameters<StateStore['createGeneration']>[1];
 
 interface GenerationRow {
   processor: string;
@@ -19,77 +26,64 @@ interface GenerationRow {
   status: Generation['status'];
   collections: string;
   startedAfter: number;
+  shadow: number;
+  replayed: string;
 }
 
-interface PartitionRow {
-  processor: string;
-  generation: number;
-  firstSlice: number;
-  lastSlice: number;
-  position: number;
-  token: number;
-  holder: string | null;
-  leaseExpiresAt: number | null;
-  failure: string | null;
-}
-
-const PARTITION = `select processor, generation, first_slice as firstSlice, last_slice as lastSlice, position, token,
-  holder, lease_expires_at as leaseExpiresAt, failure from refold_partitions`;
-
-/** What identifies a partition in SQL; its values are those of `partitionKey`. */
-const THIS_PARTITION = 'processor = ? and generation = ? and first_slice = ?';
-
-/** The tables of checkpoints, leases, generations and snapshots, through one connection. */
+/** The tables of generations and snapshots, and those of what belongs to a generation, through one connection. */
 export class StateTables {
   readonly #database: Database.Database;
   readonly #statements: Statements;
+  readonly partitions: PartitionTable;
+  readonly letters: DeadLetterTable;
+  readonly timers: TimerTable;
+  readonly workers: WorkerTable;
 
   constructor(database: Database.Database, statements: Statements) {
     this.#database = database;
     this.#statements = statements;
+    this.partitions = new PartitionTable(statements);
+    this.letters = new DeadLetterTable(statements);
+    this.timers = new TimerTable(statements);
+    this.workers = new WorkerTable(statements);
   }
 
   generations(processor: string): Generation[] {
     const rows = this.#statements
       .objects(
-        `select processor, generation, version, status, collections, started_after as startedAfter
+        `select processor, generation, version, status, collections, started_after as startedAfter, shadow, replayed
          from refold_generations where processor = ? and status <> 'dropped' order by generation`,
       )
       .all(processor) as GenerationRow[];
-    return rows.map((row) => ({ ...row, collections: JSON.parse(row.collections) as string[] }));
+    return rows.map((row) => ({
+      ...row,
+      collections: JSON.parse(row.collections) as string[],
+      shadow: row.shadow === 1,
+      replayed: JSON.parse(row.replayed) as SliceProgress[],
+    }));
   }
 
-  createGeneration(
-    processor: string,
-    {
-      version,
-      collections,
-      after = 0,
-      fresh = false,
-      beside = false,
-    }: {
-      readonly version: number;
-      readonly collections: readonly Collection[];
-      readonly after?: number;
-      readonly fresh?: boolean;
-      readonly beside?: boolean;
-    },
-  ): Generation {
+  createGeneration(processor: string, options: NewGeneration): Generation {
+    const { version, collections, fresh = false, beside = false, shadow = false } = options;
+    const ranges = equalRanges(options.partitions ?? 1);
     const all = this.generations(processor);
     const live = all.find(({ status }) => status === 'live');
-    if (!beside && live?.version === version && !fresh) return live;
-    const building = all.find((one) => one.status === 'building');
-    if (building?.version === version && !fresh) return building;
-    if (building) this.dropGeneration(processor, building.generation);
+    if (live?.version === version && !beside && !fresh && !shadow) return live;
+    const before = all.find((one) => one.status === 'building' && one.shadow === shadow);
+    if (before?.version === version && !fresh && !shadow) return before;
+    if (before) this.#drop(before);
     const generation: Generation = {
       processor,
       generation: this.#nextGeneration(processor),
       version,
-      status: live || beside ? 'building' : 'live',
+      status: live || beside || shadow ? 'building' : 'live',
       collections: collections.map(({ name }) => name),
-      startedAfter: after,
+      startedAfter: options.after ?? 0,
+      shadow,
+      replayed: [],
     };
     this.#insertGeneration(generation);
+    this.partitions.create(generation, ranges);
     createTables(this.#database, collections, generation.generation);
     if (generation.status === 'live') {
       showGeneration(this.#database, generation.collections, generation.generation);
@@ -99,25 +93,12 @@ export class StateTables {
 
   activate(processor: string, generation: number): void {
     const all = this.generations(processor);
-    const next = all.find((one) => one.generation === generation && one.status === 'building');
+    const next = all.find((one) => one.generation === generation && one.status === 'building' && !one.shadow);
     if (!next)
       throw new InvalidArgumentError('generation', generation, `must be one of "${processor}" being built`);
     const live = all.find(({ status }) => status === 'live');
-    const set = 'update refold_generations set status = ? where processor = ? and generation = ?';
-    if (live) {
-      this.#statements.run(set).run('retired', processor, live.generation);
-      this.#statements
-        .run(
-          `update refold_partitions set token = token + 1, holder = null, lease_expires_at = null
-           where processor = ? and generation = ?`,
-        )
-        .run(processor, live.generation);
-      hideCollections(
-        this.#database,
-        live.collections.filter((name) => !next.collections.includes(name)),
-      );
-    }
-    this.#statements.run(set).run('live', processor, generation);
+    if (live) this.#replace(live, next);
+    this.#setStatus(next, 'live');
     showGeneration(this.#database, next.collections, generation);
   }
 
@@ -126,62 +107,18 @@ export class StateTables {
     if (!found) return;
     if (found.status === 'live')
       throw new InvalidArgumentError('generation', generation, 'must not be the live one');
-    dropTables(this.#database, found.collections, generation);
-    this.#statements
-      .run('delete from refold_partitions where processor = ? and generation = ?')
-      .run(processor, generation);
-    this.#statements
-      .run("update refold_generations set status = 'dropped' where processor = ? and generation = ?")
-      .run(processor, generation);
+    this.#drop(found);
   }
 
-  partitions(processor?: string): Partition[] {
-    const sql = processor === undefined ? PARTITION : `${PARTITION} where processor = ?`;
-    const rows = this.#statements
-      .objects(`${sql} order by processor, generation, first_slice`)
-      .all(...(processor === undefined ? [] : [processor])) as PartitionRow[];
-    return rows.map(toPartition);
-  }
-
-  acquireLease(
-    partition: Pick<Partition, 'processor' | 'generation' | 'firstSlice'>,
-    holder: string,
-    now: number,
-    ttlMs: number,
-  ): Lease | undefined {
-    const row = this.#statements
-      .objects(
-        `update refold_partitions set token = token + 1, holder = ?, lease_expires_at = ?
-         where ${THIS_PARTITION} and (holder is null or holder = ? or lease_expires_at <= ?)
-           and (processor, generation) in (select processor, generation from refold_generations where status <> 'retired')
-         returning token, position`,
-      )
-      .get(holder, Math.ceil(now + ttlMs), ...partitionKey(partition), holder, now) as
-      { token: number; position: number } | undefined;
-    const { processor, generation, firstSlice } = partition;
-    return row && { processor, generation, firstSlice, holder, ...row };
-  }
-
-  /** Like every write under a lease, it happens only if the lease's token is still the newest. */
-  renewLease(lease: Lease, expiresAt: number): boolean {
-    return this.#update('lease_expires_at = ?', [Math.ceil(expiresAt)], lease, 'holder is not null');
-  }
-
-  releaseLease(lease: Lease): boolean {
-    return this.#update('holder = null, lease_expires_at = null', [], lease);
-  }
-
-  recordFailure(lease: Lease, failure: Failure | undefined): boolean {
-    if (failure) return this.#update('failure = ?', [JSON.stringify(failure)], lease);
-    return this.#update('failure = null', [], lease, 'failure is not null');
-  }
-
-  /** False if the lease was lost or the checkpoint is not where it was taken to be. */
-  advance(lease: Lease, from: number, to: number): boolean {
-    const statement = this.#statements.run(
-      `update refold_partitions set position = ? where ${THIS_PARTITION} and token = ? and position = ?`,
-    );
-    return statement.run(to, ...partitionKey(lease), lease.token, from).changes === 1;
+  reopenGeneration(processor: string, generation: number): Generation {
+    const all = this.generations(processor);
+    const retired = all.find((one) => one.generation === generation && one.status === 'retired');
+    if (!retired)
+      throw new InvalidArgumentError('generation', generation, `must be a retired one of "${processor}"`);
+    const before = all.find(({ status, shadow }) => status === 'building' && !shadow);
+    if (before) this.#drop(before);
+    this.#setStatus(retired, 'building');
+    return { ...retired, status: 'building' };
   }
 
   loadSnapshot(stream: string): Snapshot | undefined {
@@ -211,47 +148,42 @@ export class StateTables {
     return Number(this.#statements.values(sql).get(processor));
   }
 
-  #insertGeneration({ processor, generation, version, status, collections, startedAfter }: Generation): void {
+  #insertGeneration(generation: Generation): void {
+    const { processor, version, status, collections, startedAfter, shadow } = generation;
     this.#statements
       .run(
-        `insert into refold_generations (processor, generation, version, status, collections, started_after)
-         values (?, ?, ?, ?, ?, ?)`,
+        `insert into refold_generations (processor, generation, version, status, collections, started_after, shadow)
+         values (?, ?, ?, ?, ?, ?, ?)`,
       )
-      .run(processor, generation, version, status, JSON.stringify(collections), startedAfter);
-    this.#statements
       .run(
-        `insert into refold_partitions (processor, generation, first_slice, last_slice, position)
-         values (?, ?, 0, ${SLICES - 1}, ?)`,
-      )
-      .run(processor, generation, startedAfter);
+        ...[processor, generation.generation, version, status],
+        ...[JSON.stringify(collections), startedAfter, Number(shadow)],
+      );
   }
 
-  #update(set: string, values: readonly unknown[], lease: Lease, also = 'true'): boolean {
-    const statement = this.#statements.run(
-      `update refold_partitions set ${set} where ${THIS_PARTITION} and token = ? and ${also}`,
-    );
-    return statement.run(...values, ...partitionKey(lease), lease.token).changes === 1;
+  /** Retires the live generation; the next one keeps how far it was, or what took its place before. */
+  #replace(live: Generation, next: Generation): void {
+    const replayed = furthestProgress([...live.replayed, ...progressOf(this.partitions.of(live))]);
+    this.#setStatus(live, 'retired');
+    this.partitions.fence(live);
+    this.#statements
+      .run('update refold_generations set replayed = ? where processor = ? and generation = ?')
+      .run(JSON.stringify(replayed), next.processor, next.generation);
+    const gone = live.collections.filter((name) => !next.collections.includes(name));
+    hideCollections(this.#database, gone);
   }
-}
 
-function partitionKey({
-  processor,
-  generation,
-  firstSlice,
-}: Pick<Partition, 'processor' | 'generation' | 'firstSlice'>): [string, number, number] {
-  return [processor, generation, firstSlice];
-}
+  #drop(generation: Generation): void {
+    dropTables(this.#database, generation.collections, generation.generation);
+    this.partitions.remove(generation);
+    this.letters.removeAll(generation);
+    this.timers.removeAll(generation);
+    this.#setStatus(generation, 'dropped');
+  }
 
-function toPartition({ holder, leaseExpiresAt, failure, ...row }: PartitionRow): Partition {
-  return {
-    ...row,
-    holder: holder ?? undefined,
-    leaseExpiresAt: leaseExpiresAt === null ? undefined : new Date(leaseExpiresAt),
-    failure: failure === null ? undefined : toFailure(failure),
-  };
-}
-
-function toFailure(json: string): Failure {
-  const stored = JSON.parse(json) as Omit<Failure, 'at'> & { at: string };
-  return { ...stored, at: new Date(stored.at) };
+  #setStatus({ processor, generation }: Generation, status: Generation['status'] | 'dropped'): void {
+    this.#statements
+      .run('update refold_generations set status = ? where processor = ? and generation = ?')
+      .run(status, processor, generation);
+  }
 }

@@ -121,7 +121,7 @@ async function fenceAmongWorkers(instances: readonly [StateStore, ...StateStore[
     const own = instances[index % instances.length] ?? store;
     while (!ended) {
       const lease = await own.acquireLease({ ...generation, firstSlice: 0 }, { ...HOLDER, ttlMs: 0 });
-      if (lease) await outcome(() => commitUntilLost(own, lease));
+      if (lease) await outcome(() => commitUntil(() => ended, own, lease));
       await nextTurn();
     }
   });
@@ -141,8 +141,8 @@ async function fenceAmongWorkers(instances: readonly [StateStore, ...StateStore[
   }
 }
 
-async function commitUntilLost(store: StateStore, lease: Lease): Promise<void> {
-  for (let { position } = lease; ; position++) {
+async function commitUntil(ended: () => boolean, store: StateStore, lease: Lease): Promise<void> {
+  for (let { position } = lease; !ended(); position++) {
     await advance(store, lease, position, position + 1);
     await nextTurn();
   }
