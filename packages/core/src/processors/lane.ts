@@ -149,9 +149,7 @@ export class Lane<Unit extends StateUnit> {
     signal.addEventListener('abort', abort, { once: true });
     const grown =
       this.writer.position < bound.to
-        ? context.log
-            .changes(Math.max(this.writer.position, feed.head), over.signal)
-            .then((head) => feed.reaches(head))
+        ? context.log.changes(this.writer.position, over.signal).then((head) => feed.reaches(head))
         : bound.raised(over.signal);
     const waits: Promise<void>[] = [grown];
     if (this.#letters.any) {

@@ -293,40 +293,42 @@ export class ProcessorRunner<Unit extends StateUnit> {
         holder,
         leaseMs,
       },
-      onEnd: (_, end) => this.#onEnd(generation, end),
+      onEnd: (firstSlice, end) => this.#onEnd(generation, firstSlice, end),
     });
     return { lanes, feed };
   }
 
-  #onEnd({ processor, generation }: Generation, { kind, error }: LaneEnd): void {
+  #onEnd(generation: Generation, firstSlice: number, { kind, error }: LaneEnd): void {
     const { logger } = this.#context;
     if (kind === 'stopped') this.#stopped ??= error;
     if (kind === 'unavailable') {
       this.#unavailable += 1;
-      logger.warn(`processor "${processor}" tries again: ${messageOf(error)}`);
+      logger.warn(`processor "${this.processor.name}" tries again: ${messageOf(error)}`);
     } else {
       this.#unavailable = 0;
     }
     if (kind === 'lost') {
       this.#unsure = true;
-      this.#reportLost(processor, generation, error);
+      this.#reportLost(generation, firstSlice, error);
     }
     this.#fresh = true;
     this.#wakeup.wake();
   }
 
   /** A lease lost to another worker is worth a warning; one lost to a swap, a split or a pause is how it is meant. */
-  #reportLost(processor: string, generation: number, error: unknown): void {
+  #reportLost({ processor, generation }: Generation, firstSlice: number, error: unknown): void {
     const { state, logger } = this.#context;
-    const message = messageOf(error);
-    Promise.all([state.generations(processor), state.pausedProcessors()]).then(
-      ([generations, paused]) => {
+    Promise.all([state.generations(processor), state.partitions(processor)]).then(
+      ([generations, partitions]) => {
         const live = generations.find(({ status }) => status === 'live');
+        const now = partitions.find((one) => one.generation === generation && one.firstSlice === firstSlice);
+        const taken = now?.holder !== undefined && now.holder !== this.#options.holder;
         if (live && live.generation !== generation) {
           logger.info(`processor "${processor}" goes on with generation ${live.generation}`);
-        } else if (!paused.includes(processor)) logger.warn(message);
+        } else if (taken) logger.warn(messageOf(error));
+        else logger.info(`"${processor}" takes its share of the partitions anew`);
       },
-      () => logger.warn(message),
+      () => logger.warn(messageOf(error)),
     );
   }
 
