@@ -35,20 +35,6 @@ const LETTER = `select processor, generation, position, sequence, slice, event, 
 const SELECTED = `processor = :processor and generation = :generation
   and (:sequence is null or sequence = :sequence) and (:position is null or position = :position)`;
 
-/** The letters of a partition's range that hold something back: `rest` narrows them down to one. */
-const firstLetter = (rest: string): string => `select slice, sequence, position from refold_dead_letters
-  where processor = :processor and generation = :generation and slice <= :lastSlice and discarded_at is null and ${rest}
-  order by slice, sequence, position limit 1`;
-
-/** The first letter of each sequence, one step in the index a sequence. */
-const FIRSTS = `with recursive firsts (slice, sequence, position) as (
-    select * from (${firstLetter('slice >= :firstSlice')})
-    union all
-    select l.slice, l.sequence, l.position from firsts f join refold_dead_letters l
-      on l.processor = :processor and l.generation = :generation and l.position = (select position
-        from (${firstLetter('(slice, sequence) > (f.slice, f.sequence)')}))
-  )`;
-
 /** The table of dead letters, through one connection. */
 export class DeadLetterTable {
   readonly #statements: Statements;
@@ -111,20 +97,17 @@ export class DeadLetterTable {
   }
 
   sequences(partition: PartitionKey & SliceRange): string[] {
-    return this.#statements
-      .values(`${FIRSTS} select sequence from firsts`)
-      .all(rangeValues(partition)) as string[];
+    return [...this.#firsts(partition)].map(({ sequence }) => sequence);
   }
 
   due(partition: PartitionKey & SliceRange, now: Date, limit: number): DeadLetter[] {
-    const rows = this.#statements
-      .objects(
-        `${FIRSTS} ${LETTER} where processor = :processor and generation = :generation
-           and position in (select position from firsts) and (attempts = 0 or retry_at <= :now)
-         order by position limit :limit`,
-      )
-      .all({ ...rangeValues(partition), now: now.getTime(), limit });
-    return (rows as LetterRow[]).map(toLetter);
+    const isDue = ({ attempts, retryAt }: LetterRow): boolean =>
+      attempts === 0 || (retryAt !== null && retryAt <= now.getTime());
+    return [...this.#firsts(partition)]
+      .filter(isDue)
+      .sort((a, b) => a.position - b.position)
+      .slice(0, limit)
+      .map(toLetter);
   }
 
   retry(selection: LetterSelection, at: Date): number {
@@ -149,14 +132,31 @@ export class DeadLetterTable {
     );
     return update.run({ ...selectionValues(selection), at: at.getTime(), reason }).changes;
   }
+
+  /** The first letter of each sequence: one step in the index a sequence, however many letters wait behind it. */
+  *#firsts({
+    processor,
+    generation,
+    firstSlice,
+    lastSlice,
+  }: PartitionKey & SliceRange): Generator<LetterRow> {
+    // All columns of the index are compared: with the first two alone SQLite walks through the letters of the sequence.
+    const next = this.#statements.objects(
+      `${LETTER} where processor = ? and generation = ? and (slice, sequence, position) > (?, ?, ?)
+         and discarded_at is null
+       order by slice, sequence, position limit 1`,
+    );
+    let row = next.get(processor, generation, firstSlice, '', -1) as LetterRow | undefined;
+    while (row && row.slice <= lastSlice) {
+      yield row;
+      const behind = [row.slice, row.sequence, Number.MAX_SAFE_INTEGER];
+      row = next.get(processor, generation, ...behind) as LetterRow | undefined;
+    }
+  }
 }
 
 function selectionValues({ processor, generation, sequence, position }: LetterSelection): object {
   return { processor, generation, sequence: sequence ?? null, position: position ?? null };
-}
-
-function rangeValues({ processor, generation, firstSlice, lastSlice }: PartitionKey & SliceRange): object {
-  return { processor, generation, firstSlice, lastSlice };
 }
 
 function letterValues(letter: DeadLetter): unknown[] {

@@ -44,6 +44,24 @@ describe('migrations', () => {
     assert.isTrue(readFileSync(file).equals(before));
   });
 
+  it('keep the checkpoints and leases of a file of the first version', async () => {
+    const file = files.fresh();
+    const old = files.connect(file);
+    old.exec(readFileSync(new URL(`../migrations/${MIGRATIONS[0]}`, import.meta.url), 'utf8'));
+    old.pragma(`application_id = ${Buffer.from('Refo').readInt32BE()}`);
+    old.pragma('user_version = 1');
+    old.exec(`insert into refold_generations values ('counting', 1, 1, 'live', '["counters"]', 0);
+      insert into refold_partitions values ('counting', 1, 0, 1023, 7, 3, 'one', 9999999999999, null)`);
+    old.close();
+    const store = await files.open(file);
+    const [generation] = await store.generations('counting');
+    assert.deepInclude(generation, { status: 'live', shadow: false, replayed: [] });
+    const [partition] = await store.partitions();
+    assert.deepInclude(partition, { position: 7, token: 3, holder: 'one', ahead: [], crashes: 0 });
+    const lease = { processor: 'counting', generation: 1, firstSlice: 0, token: 3 };
+    assert.deepEqual(await store.advanceAll([{ lease, from: 7, to: 8 }]), [true]);
+  });
+
   it('take over an empty file', async () => {
     const file = files.fresh();
     files.connect(file).close();

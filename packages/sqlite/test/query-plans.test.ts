@@ -16,23 +16,7 @@ const ONE = 'SEARCH refold_events USING INTEGER PRIMARY KEY (rowid=?)';
 
 describe('the statements on the log', () => {
   const files = useFiles();
-  const prepared: string[] = [];
-  let original: PropertyDescriptor | undefined;
-
-  before(() => {
-    original = Object.getOwnPropertyDescriptor(Database.prototype, 'prepare');
-    const prepare = original?.value as (this: unknown, sql: string) => unknown;
-    Object.defineProperty(Database.prototype, 'prepare', {
-      ...original,
-      value(this: unknown, sql: string): unknown {
-        prepared.push(sql);
-        return prepare.call(this, sql);
-      },
-    });
-  });
-  after(() => {
-    if (original) Object.defineProperty(Database.prototype, 'prepare', original);
-  });
+  const prepared = usePreparedSql();
 
   const filter = { types: ['Happened'], categories: ['order'] };
   const repeated = newEvent();
@@ -87,6 +71,74 @@ describe('the statements on the log', () => {
     });
   }
 });
+
+describe('the statements of processors', () => {
+  const files = useFiles();
+  const prepared = usePreparedSql();
+  const range = { processor: 'p', generation: 1, firstSlice: 0, lastSlice: 1023 };
+  const partition =
+    'SEARCH refold_partitions USING PRIMARY KEY (processor=? AND generation=? AND first_slice=?)';
+  const firstLetters =
+    'SEARCH refold_dead_letters USING INDEX refold_dead_letters_first (processor=? AND generation=? AND (slice,sequence,position)>(?,?,?))';
+  const operations: Readonly<
+    Record<string, { run: (store: SqliteStore) => Promise<unknown>; uses: string }>
+  > = {
+    'move a checkpoint': {
+      run: (store) => store.advanceAll([{ lease: { ...range, token: 0 }, from: 0, to: 1 }]),
+      uses: partition,
+    },
+    'take a lease': {
+      run: (store) => store.acquireLease(range, { holder: 'one', ttlMs: 1000 }),
+      uses: partition,
+    },
+    'renew a lease': { run: (store) => store.renewLeases([{ ...range, token: 0 }], 1000), uses: partition },
+    'look for parked sequences': { run: (store) => store.parkedSequences(range), uses: firstLetters },
+    'look for due letters': {
+      run: (store) => store.dueDeadLetters(range, new Date(), 10),
+      uses: firstLetters,
+    },
+    'look for due timers': {
+      run: (store) => store.timers(range, 10),
+      uses: 'SEARCH refold_timers USING INDEX refold_timers_due (processor=? AND generation=?)',
+    },
+  };
+
+  for (const [name, { run, uses }] of Object.entries(operations)) {
+    it(`find their rows by an index, in its order: ${name}`, async () => {
+      const file = files.fresh();
+      const store = await files.open(file);
+      await store.createGeneration('p', { version: 1, collections: [] });
+      const other = files.connect(file);
+      prepared.length = 0;
+      await run(store);
+      const steps = prepared.splice(0).flatMap((sql) => planOf(other, sql));
+      assert.include(steps, uses);
+      assert.isEmpty(steps.filter((step) => step.includes('B-TREE')));
+    });
+  }
+});
+
+/** What is prepared while a test runs. To be called inside `describe`. */
+function usePreparedSql(): string[] {
+  const prepared: string[] = [];
+  let original: PropertyDescriptor | undefined;
+
+  before(() => {
+    original = Object.getOwnPropertyDescriptor(Database.prototype, 'prepare');
+    const prepare = original?.value as (this: unknown, sql: string) => unknown;
+    Object.defineProperty(Database.prototype, 'prepare', {
+      ...original,
+      value(this: unknown, sql: string): unknown {
+        prepared.push(sql);
+        return prepare.call(this, sql);
+      },
+    });
+  });
+  after(() => {
+    if (original) Object.defineProperty(Database.prototype, 'prepare', original);
+  });
+  return prepared;
+}
 
 /** What SQLite says it will do, without running it. */
 function planOf(database: Database.Database, sql: string): string[] {
