@@ -113,6 +113,35 @@ describe('find on PostgreSQL', () => {
     }
   });
 
+  it('orders by code point in a database whose own order is that of a language', async function () {
+    const [icu] = await sql`select 1 from pg_collation where collprovider = 'i'
+      and current_setting('server_version_num')::integer >= 150000 limit 1`;
+    if (!icu) this.skip();
+    const database = `find_${randomUUID().slice(0, 8)}`;
+    await sql.unsafe(
+      `create database ${database} template template0 encoding 'UTF8' locale 'C' locale_provider icu icu_locale 'en-US'`,
+    );
+    const address = new URL(await testDatabase());
+    address.pathname = `/${database}`;
+    const other = await postgresStore(address.href);
+    try {
+      const collections = [{ name: 'orders', kind: 'documents', indexes: INDEXES }] as const;
+      const { generation } = await other.createGeneration('orders', { version: 1, collections });
+      const texts = ['B', 'a', 'Z', 'ä', 'z'];
+      const documents = new Map(texts.map((status) => [status, { status }]));
+      await other.transaction((unit) => unit.documents('orders', generation).putMany(documents));
+      const orders = other.documents('orders', INDEXES);
+      const keys = async (query: DocumentQuery): Promise<string[]> =>
+        (await orders.find(query)).entries.map(([key]) => key);
+      expect(await keys({ orderBy: 'status' })).to.deep.equal(['B', 'Z', 'a', 'z', 'ä']);
+      expect(await keys({})).to.deep.equal(['B', 'Z', 'a', 'z', 'ä']);
+      expect(await keys({ where: { status: { lt: 'a' } } })).to.deep.equal(['B', 'Z']);
+    } finally {
+      await other.close();
+      await sql.unsafe(`drop database ${database} with (force)`);
+    }
+  });
+
   it('has names of indexes that fit, however long those of collections and fields are', async () => {
     const name = 'c'.repeat(48);
     const indexes = { [`${'f'.repeat(60)}.a`]: 'string', [`${'f'.repeat(60)}.b`]: 'string' } as const;
