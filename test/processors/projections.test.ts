@@ -4,6 +4,8 @@ import {
   customProjection,
   documentProjection,
   DefinitionError,
+  InvalidArgumentError,
+  NotIndexedError,
   ProcessorStoppedError,
   silentLogger,
   UnknownProcessorError,
@@ -75,6 +77,73 @@ for (const { name, open } of stores) {
       work(app);
       await app.waitFor('balances', await app.head());
       expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+    });
+
+    it('finds documents by the indexes that the projection declares, page by page', async () => {
+      const indexed = documentProjection('indexed', {
+        initial: (): { total: number; owner: { notes: string[]; last?: string } } => ({
+          total: 0,
+          owner: { notes: [] },
+        }),
+        indexes: { total: 'number', 'owner.last': 'string' },
+      })
+        .on(Deposited, (document, { data }) => void (document.total += data.amount))
+        .on(Noted, ({ total, owner }, { data }) => ({ total, owner: { ...owner, last: data.text } }));
+      const app = application([indexed]);
+      await fill(app, 5, 1);
+      await app.append('account-none', [Noted('else')]);
+      await app.catchUp();
+      const found = app.readModel(indexed);
+      const first = await found.find({ orderBy: 'total', direction: 'backward', limit: 4 });
+      expect(first.entries.map(([key, { total }]) => [key, total])).to.deep.equal([
+        ['a4', 14],
+        ['a3', 13],
+        ['a2', 12],
+        ['a1', 11],
+      ]);
+      const rest = await found.find({ orderBy: 'total', direction: 'backward', limit: 4, after: first.next });
+      expect(rest.entries.map(([key]) => key)).to.deep.equal(['a0', 'none']);
+      const where = { total: { gte: 12, lt: 14 }, 'owner.last': 'between' };
+      expect((await found.find({ where })).entries.map(([key]) => key)).to.deep.equal(['a2', 'a3']);
+      await app.rebuild(indexed);
+      expect((await found.find({ where: { 'owner.last': 'else' } })).entries).to.have.length(1);
+    });
+
+    it('finds documents of a custom projection by the indexes of its collections', async () => {
+      const notes = customProjection('notes', { documents: { by_text: { length: 'number' }, plain: {} } }).on(
+        Noted,
+        async ({ data: { text } }, { documents }) => {
+          await documents('by_text').putMany(new Map([[text, { length: text.length }]]));
+          await documents('plain').putMany(new Map([[text, {}]]));
+        },
+      );
+      const app = application([notes]);
+      await app.append('account-1', [Noted('a'), Noted('bcd'), Noted('ef')]);
+      await app.catchUp();
+      const byText = app.readModel<{ length: number }>(notes, 'by_text');
+      const { entries } = await byText.find({ where: { length: { gt: 1 } }, orderBy: 'length' });
+      expect(entries).to.deep.equal([
+        ['ef', { length: 2 }],
+        ['bcd', { length: 3 }],
+      ]);
+      const plain = app.readModel(notes, 'plain');
+      expect((await plain.find({ limit: 1 })).entries).to.deep.equal([['a', {}]]);
+      const error: unknown = await plain.find({ orderBy: 'length' }).catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(NotIndexedError).and.have.property('collection', 'plain');
+      expect(() => app.readModel(notes, 'others')).to.throw(InvalidArgumentError, 'others');
+    });
+
+    it('refuses indexes that name no field', () => {
+      const initial = (): Record<string, unknown> => ({});
+      for (const field of ['', 'a.', '$.a', 'a b', "a'b"]) {
+        const indexes = { [field]: 'string' } as const;
+        const subject = 'Projection "wrong"';
+        expect(() => documentProjection('wrong', { initial, indexes })).to.throw(DefinitionError, subject);
+        expect(() => customProjection('wrong', { documents: { wrong: indexes } })).to.throw(
+          DefinitionError,
+          subject,
+        );
+      }
     });
 
     it('goes on with events that are appended while it runs', async () => {

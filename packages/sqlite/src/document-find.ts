@@ -65,17 +65,20 @@ function selects(view: string, { tests, order, direction, after }: FindPlan): Se
   const values = tests.map((test) => json(test.operator === 'in' ? test.values : test.value));
   const field = order && fieldExpression(order);
   if (field !== undefined) conditions.push(`${field} is not null`);
-  const orderBy = field === undefined ? `key${descending}` : `${field}${descending}, key${descending}`;
-  const select = (place: readonly string[], ...more: string[]): Select => ({
+  const byKey = `key${descending}`;
+  const inOrder = field === undefined ? byKey : `${field}${descending}, ${byKey}`;
+  const select = (orderBy: string, place: readonly string[], ...more: string[]): Select => ({
     sql: `select key, document from ${view} ${where([...conditions, ...place])} order by ${orderBy}`,
     values: [...values, ...more],
   });
-  if (!after) return [select([])];
-  if (field === undefined || after.value === undefined) return [select([`key ${further} ?`], after.key)];
+  if (!after) return [select(inOrder, [])];
+  if (field === undefined || after.value === undefined)
+    return [select(byKey, [`key ${further} ?`], after.key)];
   const value = json(after.value);
   return [
-    select([`${field} = ${VALUE}`, `key ${further} ?`], value, after.key),
-    select([`${field} ${further} ${VALUE}`], value),
+    // SQLite would sort by the value, though it is the same for all of these.
+    select(byKey, [`${field} = ${VALUE}`, `key ${further} ?`], value, after.key),
+    select(inOrder, [`${field} ${further} ${VALUE}`], value),
   ];
 }
 

@@ -71,6 +71,6 @@ export function indexName(table: string, { name, path, type }: IndexedField): st
 export function changedIndexes(collection: string): DefinitionError {
   return new DefinitionError(
     `Read model "${collection}"`,
-    'its indexes are not those that this version of it was built with: give the projection a higher version',
+    'its indexes are not those that this version of it was built with: give the projection a higher version, or rebuild it',
   );
 }

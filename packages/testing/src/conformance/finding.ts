@@ -14,7 +14,7 @@ import { describe, it } from 'mocha';
 import { setImmediate } from 'node:timers/promises';
 import { failure } from './expectations.js';
 import { DOCUMENTS, filteredAndSorted, INDEXES, NUMBERS, QUERY, TEXTS, type Entry } from './finding-model.js';
-import { useStores, type StoreHarness } from './harness.js';
+import { itNeeds, useStores, type StoreHarness } from './harness.js';
 import { COUNTERS, createCounting, PROCESSOR, put } from './read-models.js';
 
 /** Finding documents by declared indexes. */
@@ -104,6 +104,20 @@ export function describeFinding(harness: StoreHarness<StateStore>): void {
       assert.deepEqual(await values('open'), [false, true]);
       for (const status of TEXTS) assert.lengthOf(await keysOf(store, { where: { status } }), 1, status);
       for (const total of NUMBERS) assert.lengthOf(await keysOf(store, { where: { total } }), 1, `${total}`);
+    });
+
+    itNeeds(harness, 'literalDocuments', 'tells NUL and halves of surrogate pairs apart too', async () => {
+      const { store, generation } = await open();
+      const inOrder = ['', 'a', 'a\0', 'a\0b', 'ab', '\ud7ff', '\ud800', '\ud83d', '\ud83dA', '\ud83dB'];
+      inOrder.push('\ud83d\ue000', '\udc00', '\ue000', '\uffff', '😀', '😀a');
+      const keys = inOrder.map((_, index) => `${(index * 7) % inOrder.length}`);
+      await put(store, generation, new Map(inOrder.map((status, index) => [keys[index] ?? '', { status }])));
+      const entries = await pages(store, { orderBy: 'status', limit: 1 });
+      assert.deepEqual(
+        entries.map(([key]) => key),
+        keys,
+      );
+      for (const status of inOrder) assert.lengthOf(await keysOf(store, { where: { status } }), 1);
     });
 
     it('leaves out what lacks a field that is named, or holds something else or too long a string there', async () => {
