@@ -161,6 +161,8 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     this.#checkWrite('import');
     return runImport(name, source, options, {
       maxEventBytes: this.#maxEventBytes,
+      // SQLite writes a chunk without giving the event loop a turn.
+      batchSize: 5000,
       imported: async (of) => importedOf(this.#readStatements, of),
       head: () => this.head(),
       write: (chunk) => this.#import(chunk),

@@ -130,6 +130,7 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     this.#checkWrite('import');
     return runImport(name, source, options, {
       maxEventBytes: this.#maxEventBytes,
+      batchSize: 5000,
       imported: async (of) => this.#imports.get(of) ?? 0,
       head: async () => this.#log.head,
       write: (chunk) => this.#change('import', () => this.#import(chunk)),

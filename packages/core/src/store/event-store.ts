@@ -163,7 +163,7 @@ export type ImportResult = ImportProgress;
 
 /** How an import is divided, watched and ended. */
 export interface ImportOptions {
-  /** At most so many events are committed together; other writes wait that long. Default 10,000. */
+  /** At most so many events are committed together; other appends wait that long. Default 20,000 on PostgreSQL, else 5,000. */
   readonly batchSize?: number;
   /** Called after every commit, and awaited before the next. What it throws ends the import. */
   readonly onProgress?: (progress: ImportProgress) => void | Promise<void>;

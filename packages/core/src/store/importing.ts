@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { DuplicateEventError, ImportItemError, InvalidArgumentError } from '../errors.js';
 import type {
   ImportedEvent,
@@ -26,6 +27,8 @@ export interface ImportChunk {
 /** What a store gives an import to work with. */
 export interface ImportTarget {
   readonly maxEventBytes: number;
+  /** How many events a chunk has unless the caller says otherwise. */
+  readonly batchSize: number;
   /** How many items of the source are in the log. */
   imported(name: string): Promise<number>;
   /** The position of the last event. */
@@ -53,7 +56,7 @@ export interface ImportTip {
   readonly now: number;
 }
 
-const DEFAULT_BATCH = 10_000;
+const ITEMS_A_TURN = 250;
 
 /** A chunk holds about so many characters of JSON at most, however many events were asked for. */
 const MAX_CHUNK_LENGTH = 16 * 1024 * 1024;
@@ -68,7 +71,7 @@ export async function runImport(
   options: ImportOptions = {},
   target: ImportTarget,
 ): Promise<ImportResult> {
-  const { batchSize = DEFAULT_BATCH, onProgress, signal } = options;
+  const { batchSize = target.batchSize, onProgress, signal } = options;
   checkText('name', name, 200);
   if (!Number.isSafeInteger(batchSize) || batchSize < 1) {
     throw new InvalidArgumentError('batchSize', batchSize, 'must be a whole number from 1');
@@ -191,6 +194,8 @@ class ChunkReader {
       const item = this.#prepare(value, this.#after + items.length + 1, ids);
       length += item.data.length + (item.metadata?.length ?? 0);
       items.push(item);
+      // So that the chunk before, which is being written meanwhile, gets its turns.
+      if (items.length % ITEMS_A_TURN === 0) await setImmediate();
     }
   }
 
