@@ -1,5 +1,7 @@
 import {
   checkPosition,
+  checkStream,
+  checkTruncation,
   consoleLogger,
   DEFAULT_MAX_EVENT_BYTES,
   EventReader,
@@ -40,6 +42,7 @@ import {
   type StateUnit,
   type StreamAppend,
   type TransactionScope,
+  type TruncateOptions,
 } from '@refold/core';
 import type postgres from 'postgres';
 import { Appender } from './appender.js';
@@ -100,6 +103,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     inline: true,
     transactions: true,
     imports: true,
+    archiving: true,
     gaplessPositions: true,
   };
 
@@ -185,6 +189,8 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     const importer = new Importer(this.#schema, this.#parts.options);
     return runImport(name, source, options, {
       maxEventBytes: this.#parts.options.maxEventBytes,
+      // So many that the sync of a commit takes a small part of the time.
+      batchSize: 20_000,
       imported: (of) => this.#read(() => importer.imported(this.#sql, of)),
       head: () => this.head(),
       write: async (chunk) => {
@@ -193,6 +199,21 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
         return head;
       },
     });
+  }
+
+  async truncateStream(stream: string, { before }: TruncateOptions): Promise<number> {
+    checkTruncation(stream, before);
+    return this.#write('truncateStream', (sql) => this.#writes.archive(sql, stream, before));
+  }
+
+  async archiveStream(stream: string): Promise<number> {
+    checkStream(stream);
+    return this.#write('archiveStream', (sql) => this.#writes.archive(sql, stream, null));
+  }
+
+  async reopenStream(stream: string): Promise<void> {
+    checkStream(stream);
+    await this.#write('reopenStream', (sql) => this.#writes.reopen(sql, stream));
   }
 
   head(): Promise<number> {

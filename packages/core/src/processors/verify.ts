@@ -208,12 +208,17 @@ interface Pair {
 async function* paired(left: GenerationDocuments, right: GenerationDocuments): AsyncGenerator<Pair> {
   const lefts = left.entries()[Symbol.asyncIterator]();
   const rights = right.entries()[Symbol.asyncIterator]();
-  let [a, b] = await Promise.all([lefts.next(), rights.next()]);
-  while (!a.done || !b.done) {
-    const order = a.done ? 1 : b.done ? -1 : compareText(a.value[0], b.value[0]);
-    const key = order <= 0 ? a.value[0] : b.value[0];
-    yield { key, left: order <= 0 ? a.value[1] : undefined, right: order >= 0 ? b.value[1] : undefined };
-    if (order <= 0) a = await lefts.next();
-    if (order >= 0) b = await rights.next();
+  let [a, b] = await Promise.all([nextOf(lefts), nextOf(rights)]);
+  while (a || b) {
+    const order = a && b ? compareText(a[0], b[0]) : a ? -1 : 1;
+    const [key, value] = (order <= 0 ? a : b) ?? ['', undefined];
+    yield { key, left: order <= 0 ? value : undefined, right: order >= 0 ? b?.[1] : undefined };
+    if (order <= 0) a = await nextOf(lefts);
+    if (order >= 0) b = await nextOf(rights);
   }
+}
+
+async function nextOf(entries: AsyncIterator<[string, unknown]>): Promise<[string, unknown] | undefined> {
+  const next = await entries.next();
+  return next.done === true ? undefined : next.value;
 }

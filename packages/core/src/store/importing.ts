@@ -1,4 +1,10 @@
-import { DuplicateEventError, ImportItemError, InvalidArgumentError } from '../errors.js';
+import { setImmediate } from 'node:timers/promises';
+import {
+  DuplicateEventError,
+  ImportItemError,
+  InvalidArgumentError,
+  StreamArchivedError,
+} from '../errors.js';
 import type {
   ImportedEvent,
   ImportOptions,
@@ -26,6 +32,8 @@ export interface ImportChunk {
 /** What a store gives an import to work with. */
 export interface ImportTarget {
   readonly maxEventBytes: number;
+  /** How many events a chunk has unless the caller says otherwise. */
+  readonly batchSize: number;
   /** How many items of the source are in the log. */
   imported(name: string): Promise<number>;
   /** The position of the last event. */
@@ -53,7 +61,7 @@ export interface ImportTip {
   readonly now: number;
 }
 
-const DEFAULT_BATCH = 10_000;
+const ITEMS_A_TURN = 250;
 
 /** A chunk holds about so many characters of JSON at most, however many events were asked for. */
 const MAX_CHUNK_LENGTH = 16 * 1024 * 1024;
@@ -68,7 +76,7 @@ export async function runImport(
   options: ImportOptions = {},
   target: ImportTarget,
 ): Promise<ImportResult> {
-  const { batchSize = DEFAULT_BATCH, onProgress, signal } = options;
+  const { batchSize = target.batchSize, onProgress, signal } = options;
   checkText('name', name, 200);
   if (!Number.isSafeInteger(batchSize) || batchSize < 1) {
     throw new InvalidArgumentError('batchSize', batchSize, 'must be a whole number from 1');
@@ -191,6 +199,8 @@ class ChunkReader {
       const item = this.#prepare(value, this.#after + items.length + 1, ids);
       length += item.data.length + (item.metadata?.length ?? 0);
       items.push(item);
+      // So that the chunk before, which is being written meanwhile, gets its turns.
+      if (items.length % ITEMS_A_TURN === 0) await setImmediate();
     }
   }
 
@@ -252,19 +262,22 @@ function streamOf(item: unknown): string | undefined {
 /**
  * Gives the items of a chunk their places behind the end of the log. `revisions` has the revision of every stream, -1 for
  * a new one, and is brought forward.
- * @throws ImportItemError for a time that the log cannot take
+ * @throws ImportItemError for a time that the log cannot take, or a stream that is archived
  */
 export function placeImport(
   { name, after, items }: ImportChunk,
   tip: ImportTip,
-  revisions: Map<string, number>,
+  revisions: Map<string, number | 'archived'>,
 ): PlacedImport[] {
   let { recordedAt } = tip;
   return items.map(({ id, type, version, stream, data, metadata, recordedAt: given }, index) => {
     const problem = given === undefined ? undefined : timeProblem(given, recordedAt, tip.now);
-    if (problem) throw new ImportItemError(name, after + index + 1, stream, problem);
+    const last = revisions.get(stream) ?? -1;
+    if (problem || last === 'archived') {
+      throw new ImportItemError(name, after + index + 1, stream, problem ?? new StreamArchivedError(stream));
+    }
     recordedAt = given ?? Math.max(tip.now, recordedAt);
-    const revision = (revisions.get(stream) ?? -1) + 1;
+    const revision = last + 1;
     revisions.set(stream, revision);
     const position = tip.position + index + 1;
     return { id, type, version, stream, revision, position, recordedAt, data, metadata };

@@ -1,4 +1,4 @@
-import { v7 as uuidv7 } from 'uuid';
+import { newEventId } from '../events/event-id.js';
 import {
   DuplicateEventError,
   EventTooLargeError,
@@ -105,7 +105,7 @@ export function prepareEvent(event: NewEvent, maxEventBytes: number): PreparedEv
     if (bytes > maxEventBytes) throw new EventTooLargeError(event.type, bytes, maxEventBytes);
   }
   return {
-    id: event.id === undefined ? uuidv7() : canonicalId(event.id),
+    id: event.id === undefined ? newEventId() : canonicalId(event.id),
     type: event.type,
     version,
     data,
