@@ -101,6 +101,7 @@ export class CustomProjection<Unit extends StateUnit = StateUnit> implements Pro
     return {
       prepare: (events, _, context) =>
         Promise.resolve((unit) => handleAll(events, handlers, accessOf(unit), context)),
+      firstBatch: 100,
       reset: () => {},
     };
   }

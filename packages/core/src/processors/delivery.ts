@@ -119,6 +119,7 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
     return {
       prepare: (events, _, context) =>
         Promise.resolve((unit) => this.#handleAll(events, context, () => unit)),
+      firstBatch: 100,
       reset: () => {},
     };
   }

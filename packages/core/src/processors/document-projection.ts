@@ -127,6 +127,8 @@ class DocumentFolding<Doc> implements TransactionalHandler {
   readonly #generation: number;
   readonly #initial: (key: string) => Doc;
   readonly #handlers: ReadonlyMap<string, DocumentHandler<Doc>>;
+  /** Folds are fast, and done before the transaction. */
+  readonly firstBatch = Infinity;
   /** Committed documents by key; null for one known not to exist. */
   #warm = new Map<string, Doc | null>();
 

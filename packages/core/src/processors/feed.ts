@@ -9,37 +9,36 @@ import { decodeOrFail, HandlerError, type Processor } from './processor.js';
 const KEPT_PAGES = 6;
 
 /** An event on its way to a handler. */
-export interface FeedEvent {
+export class FeedEvent {
   /** Decoded, unless `failure` says why it could not be. */
   readonly event: RecordedEvent;
-  readonly failure?: HandlerError;
+  readonly failure: HandlerError | undefined;
+  readonly #sequenceOf: (event: RecordedEvent) => string | undefined;
+  #sequence: Sequence | undefined;
+
+  constructor(
+    event: RecordedEvent,
+    failure: HandlerError | undefined,
+    sequenceOf: (event: RecordedEvent) => string | undefined,
+  ) {
+    this.event = event;
+    this.failure = failure;
+    this.#sequenceOf = sequenceOf;
+  }
+
+  /** Computed when somebody asks, and once: a lone partition need not know before something fails. */
+  get sequence(): Sequence {
+    return (this.#sequence ??= sequenceOfEvent(this.event, this.failure, this.#sequenceOf));
+  }
 }
 
-/** Some events of the log in order, for all partitions of a processor; what is asked of each is computed once. */
-export class FeedPage {
+/** Some events of the log in order, for all partitions of a processor. */
+export interface FeedPage {
   readonly events: readonly FeedEvent[];
   /** The page holds all events that match behind this position, */
   readonly after: number;
   /** and up to this one. */
   readonly through: number;
-  readonly #sequenceOf: (event: RecordedEvent) => string | undefined;
-  #sequences: readonly Sequence[] | undefined;
-
-  constructor(
-    events: readonly FeedEvent[],
-    range: { readonly after: number; readonly through: number },
-    sequenceOf: (event: RecordedEvent) => string | undefined,
-  ) {
-    this.events = events;
-    this.after = range.after;
-    this.through = range.through;
-    this.#sequenceOf = sequenceOf;
-  }
-
-  /** The sequence of each event; computed when the first asks, since a lone partition need not know. */
-  get sequences(): readonly Sequence[] {
-    return (this.#sequences ??= this.events.map((one) => sequenceOfEvent(one, this.#sequenceOf)));
-  }
 }
 
 /** Where an event belongs. */
@@ -63,7 +62,7 @@ export interface FeedSource<Unit extends StateUnit> {
  * the others when they come to the same place. Each goes at its own pace; one that is far behind the others reads alone.
  */
 export class Feed<Unit extends StateUnit> {
-  readonly #processor: Processor<Unit>;
+  readonly #sequenceOf: (event: RecordedEvent) => string | undefined;
   readonly #source: FeedSource<Unit>;
   readonly #types: readonly string[];
   readonly #pageSize: number;
@@ -72,7 +71,7 @@ export class Feed<Unit extends StateUnit> {
   #head = 0;
 
   constructor(processor: Processor<Unit>, source: FeedSource<Unit>, pageSize: number) {
-    this.#processor = processor;
+    this.#sequenceOf = (event) => processor.sequenceOf(event);
     this.#source = source;
     this.#types = source.codec.storedNames(processor.eventTypes);
     this.#pageSize = pageSize;
@@ -126,24 +125,23 @@ export class Feed<Unit extends StateUnit> {
   }
 
   #pageOf({ events, through }: EventBatch, after: number): FeedPage {
-    const { codec } = this.#source;
-    const decoded = events.map((event) => decodedOrFailed(codec, event));
-    return new FeedPage(decoded, { after, through }, (event) => this.#processor.sequenceOf(event));
+    return { events: events.map((event) => this.#decoded(event)), after, through };
   }
-}
 
-function decodedOrFailed(codec: EventCodec, event: RecordedEvent): FeedEvent {
-  try {
-    return { event: decodeOrFail(codec, event) };
-  } catch (failure) {
-    if (failure instanceof HandlerError) return { event, failure };
-    throw failure;
+  #decoded(stored: RecordedEvent): FeedEvent {
+    try {
+      return new FeedEvent(decodeOrFail(this.#source.codec, stored), undefined, this.#sequenceOf);
+    } catch (failure) {
+      if (failure instanceof HandlerError) return new FeedEvent(stored, failure, this.#sequenceOf);
+      throw failure;
+    }
   }
 }
 
 /** @internal The sequence of one event. */
 export function sequenceOfEvent(
-  { event, failure }: FeedEvent,
+  event: RecordedEvent,
+  failure: HandlerError | undefined,
   sequenceOf: (event: RecordedEvent) => string | undefined,
 ): Sequence {
   if (failure) return { key: undefined, slice: sliceOf(event.stream), failure };

@@ -105,7 +105,7 @@ function sorted<Unit extends StateUnit>(
       continue;
     }
     const event = decodeOrFail(codec, stored);
-    const sequence = sequenceOfEvent({ event }, (one) => processor.sequenceOf(one));
+    const sequence = sequenceOfEvent(event, undefined, (one) => processor.sequenceOf(one));
     if (!isOwn(partition, event, sequence)) continue;
     const letter = letterOf?.(event, sequence);
     if (letter === 'skip') continue;

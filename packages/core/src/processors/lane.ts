@@ -7,7 +7,7 @@ import type { StateUnit } from '../store/state-store.js';
 import { BatchSize } from './batch-size.js';
 import type { Bound } from './bound.js';
 import type { ProcessorContext } from './context.js';
-import { sequenceOfEvent, type Feed, type FeedEvent, type FeedPage, type Sequence } from './feed.js';
+import type { Feed, FeedEvent, FeedPage } from './feed.js';
 import { handlingOf, type Handling } from './handling.js';
 import { isIn } from './in-transaction.js';
 import { LaneLetters, type HandleLetter } from './lane-letters.js';
@@ -41,11 +41,6 @@ export interface LaneParts<Unit extends StateUnit> {
   readonly handling: HandlingContext;
   /** Called after every commit with the number of events that were handled. */
   readonly onCommit: (events: number) => void;
-}
-
-/** An event of the partition, and its place in its sequence. */
-interface Own extends FeedEvent {
-  readonly sequence: Sequence;
 }
 
 /** What a lane says of itself to whoever looks at the status. */
@@ -96,7 +91,11 @@ export class Lane<Unit extends StateUnit> {
     });
     const handle = letterHandling(this.#handler, this.writer, committed, handling);
     this.#letters = new LaneLetters({ processor, context, writer: this.writer, handle });
-    this.#size = new BatchSize(clock, batchSize, isTransactional(this.#handler) ? 500 : 1);
+    this.#size = new BatchSize(
+      clock,
+      batchSize,
+      isTransactional(this.#handler) ? this.#handler.firstBatch : 1,
+    );
     this.#reported = { events: 0, at: clock.now() };
     this.#carefulThrough = lease.crashes > 0 ? Infinity : 0;
   }
@@ -185,7 +184,7 @@ export class Lane<Unit extends StateUnit> {
     if (this.#carefulThrough === Infinity) this.#carefulThrough = through;
     let done = 0;
     while (done < own.length && !signal.aborted) {
-      const batch = this.#known(own.slice(done, done + (this.#isCareful ? 1 : this.#size.size)));
+      const batch = own.slice(done, done + (this.#isCareful ? 1 : this.#size.size));
       done += batch.length;
       const to = done === own.length ? through : (batch.at(-1)?.event.position ?? through);
       await this.#size.measure(batch.length, () => this.#handleBatch(batch, to, signal));
@@ -200,35 +199,28 @@ export class Lane<Unit extends StateUnit> {
     return this.writer.position < this.#carefulThrough;
   }
 
-  #ownOf(page: FeedPage, through: number): Own[] {
+  /** The partition's events of a page. */
+  #ownOf(page: FeedPage, through: number): readonly FeedEvent[] {
     const { lease, position, ahead } = this.writer;
-    const all =
-      lease.firstSlice === 0 && lease.lastSlice === SLICES - 1 && ahead.length === 0 && !this.#letters.any;
-    const own: Own[] = [];
-    page.events.forEach((one, index) => {
-      if (one.event.position <= position || one.event.position > through) return;
-      // Who has all slices and no letters need not know sequences before something fails.
-      const sequence = all && !one.failure ? UNKNOWN : page.sequences[index];
-      if (sequence === undefined || (!all && !isIn(lease, sequence.slice))) return;
-      if (ahead.some((part) => isIn(part, sequence.slice) && one.event.position <= part.position)) return;
-      own.push({ ...one, sequence });
+    const whole = this.#hasAllSlices && ahead.length === 0;
+    if (whole && position <= page.after && through === page.through) return page.events;
+    return page.events.filter((one) => {
+      if (one.event.position <= position || one.event.position > through) return false;
+      if (whole) return true;
+      const { slice } = one.sequence;
+      return (
+        isIn(lease, slice) && !ahead.some((part) => isIn(part, slice) && one.event.position <= part.position)
+      );
     });
-    return own;
   }
 
-  /** Events with their sequences, once letters make them matter. */
-  #known(events: readonly Own[]): readonly Own[] {
-    if (!this.#letters.any) return events;
-    const { processor } = this.#parts;
-    return events.map((one) =>
-      one.sequence === UNKNOWN
-        ? { ...one, sequence: sequenceOfEvent(one, (event) => processor.sequenceOf(event)) }
-        : one,
-    );
+  get #hasAllSlices(): boolean {
+    const { firstSlice, lastSlice } = this.writer.lease;
+    return firstSlice === 0 && lastSlice === SLICES - 1;
   }
 
   /** One commit, unless something fails: then as many as there are failures more. */
-  async #handleBatch(batch: readonly Own[], through: number, signal: AbortSignal): Promise<void> {
+  async #handleBatch(batch: readonly FeedEvent[], through: number, signal: AbortSignal): Promise<void> {
     let rest = batch;
     while (rest.length > 0 && !signal.aborted) {
       const failure = await this.#take(rest, through);
@@ -237,14 +229,14 @@ export class Lane<Unit extends StateUnit> {
       const failed = rest[index];
       if (!failed) throw failure;
       if (!(await this.#settle(failed, failure, signal))) return;
-      rest = this.#known(rest.slice(index + 1));
+      rest = rest.slice(index + 1);
       if (rest.length === 0) this.writer.passTo(through);
     }
     this.#retrying = undefined;
   }
 
   /** Takes the batch up to the first event that cannot even be handled; that is its failure then. */
-  async #take(batch: readonly Own[], through: number): Promise<HandlerError | undefined> {
+  async #take(batch: readonly FeedEvent[], through: number): Promise<HandlerError | undefined> {
     const [first] = batch;
     if (this.#isCareful && first && batch.length === 1) {
       const crashed = await this.#begin(first.event);
@@ -260,13 +252,14 @@ export class Lane<Unit extends StateUnit> {
     return this.#unhandleable(bad);
   }
 
-  async #step(part: readonly Own[], through: number): Promise<HandlerError | undefined> {
+  async #step(part: readonly FeedEvent[], through: number): Promise<HandlerError | undefined> {
     const before = this.writer.position;
     const events: RecordedEvent[] = [];
     const letters: DeadLetter[] = [];
-    for (const { event, sequence } of part) {
-      if (this.#letters.holds(sequence.key)) letters.push(this.#letters.behind(event, sequence));
-      else events.push(event);
+    for (const one of part) {
+      if (this.#letters.any && this.#letters.holds(one.sequence.key)) {
+        letters.push(this.#letters.behind(one.event, one.sequence));
+      } else events.push(one.event);
     }
     const failure = await this.#handling.take({ events, letters, through });
     if (this.writer.position > before) this.#committed(events.length);
@@ -280,14 +273,15 @@ export class Lane<Unit extends StateUnit> {
   }
 
   /** Why an event cannot be given to the handler, if it cannot. */
-  #unhandleable({ event, failure, sequence }: Own): HandlerError | undefined {
-    if (failure ?? sequence.failure) return failure ?? sequence.failure;
-    if (sequence.key !== undefined || sequence === UNKNOWN) return undefined;
-    const { firstSlice, lastSlice } = this.writer.lease;
-    if (firstSlice === 0 && lastSlice === SLICES - 1 && !this.#letters.any) return undefined;
+  #unhandleable(one: FeedEvent): HandlerError | undefined {
+    if (one.failure) return one.failure;
+    // Sequences matter only beside other partitions, and behind letters.
+    if (this.#hasAllSlices && !this.#letters.any) return undefined;
+    const { failure, key } = one.sequence;
+    if (failure ?? key !== undefined) return failure;
     const why = this.#letters.any ? 'while there are dead letters' : 'in one of several partitions';
     return new HandlerError(
-      event,
+      one.event,
       new Error(
         `it belongs to several sequences, which cannot be kept in order ${why}: declare its sequence`,
       ),
@@ -295,7 +289,7 @@ export class Lane<Unit extends StateUnit> {
   }
 
   /** Retries an event that failed, or gives it up by the policy; false if the signal ended it before. */
-  async #settle(failed: Own, first: HandlerError, signal: AbortSignal): Promise<boolean> {
+  async #settle(failed: FeedEvent, first: HandlerError, signal: AbortSignal): Promise<boolean> {
     const { errors } = this.#parts.processor;
     const { clock } = this.#parts.context;
     const since = clock.now();
@@ -316,13 +310,11 @@ export class Lane<Unit extends StateUnit> {
     }
   }
 
-  async #giveUp({ event, sequence: known }: Own, cause: unknown, attempts: number): Promise<void> {
+  async #giveUp({ event, sequence }: FeedEvent, cause: unknown, attempts: number): Promise<void> {
     const { processor, context } = this.#parts;
     const { onError } = processor.errors;
     if (onError === 'stop') throw new ProcessorStoppedError(processor.name, failedEvent(event), cause);
     if (onError === 'park') {
-      const sequence =
-        known === UNKNOWN ? sequenceOfEvent({ event }, (one) => processor.sequenceOf(one)) : known;
       await this.#letters.park(event, sequence, cause, attempts);
     } else {
       context.logger.error(
@@ -348,9 +340,6 @@ class ProcessDiedError extends Error {
     super(`The process ended ${times} times while it was handled`);
   }
 }
-
-/** The sequence of an event that nobody has asked for. */
-const UNKNOWN: Sequence = { key: undefined, slice: -1 };
 
 /** How a letter is handled by a handler of either kind. */
 function letterHandling<Unit extends StateUnit>(

@@ -55,6 +55,8 @@ export interface TransactionalHandler<Unit extends StateUnit = StateUnit> {
     committed: (collection: string) => Pick<DocumentAccess, 'getMany'>,
     context: HandlingContext,
   ): Promise<(unit: Unit) => Promise<void>>;
+  /** How many events it may be given before it is known how long they take; the others follow from time. */
+  readonly firstBatch: number;
   /** Forgets what it keeps between batches; called when a batch was not committed. */
   reset(): void;
 }
