@@ -1,5 +1,7 @@
-import type { DocumentQuery } from '@refold/core';
+import type { DocumentPage, DocumentQuery, Generation, StateStore } from '@refold/core';
+import { assert } from 'chai';
 import fc from 'fast-check';
+import { COUNTERS, createCounting } from './read-models.js';
 
 /** What the documents of the suite are found by. */
 export const INDEXES = {
@@ -50,6 +52,59 @@ export const NUMBERS = [
 
 /** A document with its key. */
 export type Entry = readonly [key: string, document: unknown];
+
+/** A generation whose documents can be found by `INDEXES`. */
+export function createIndexed(
+  store: StateStore,
+  options: Partial<Parameters<StateStore['createGeneration']>[1]> = {},
+): Promise<Generation> {
+  const collections = [{ name: COUNTERS, kind: 'documents', indexes: INDEXES }] as const;
+  return createCounting(store, { collections, ...options });
+}
+
+/** What a store finds. */
+export function pageOf(store: StateStore, query?: DocumentQuery): Promise<DocumentPage> {
+  return store.documents(COUNTERS, INDEXES).find(query);
+}
+
+/** The keys of what a store finds. */
+export async function keysOf(store: StateStore, query?: DocumentQuery): Promise<string[]> {
+  return (await pageOf(store, query)).entries.map(([key]) => key);
+}
+
+/** All pages of a query, none of which may be empty or longer than the limit. */
+export async function pages(store: StateStore, query: DocumentQuery): Promise<Entry[]> {
+  const all: Entry[] = [];
+  for (let after: string | undefined; ;) {
+    const { entries, next } = await pageOf(store, { ...query, after });
+    assert.isAtMost(entries.length, query.limit ?? Infinity);
+    all.push(...entries);
+    if (next === undefined) return all;
+    assert.isNotEmpty(entries);
+    after = next;
+  }
+}
+
+/** Puts documents in the place of all that are there. */
+export async function replaceAll(
+  store: StateStore,
+  { generation }: Generation,
+  documents: ReadonlyMap<string, unknown>,
+): Promise<void> {
+  const before: string[] = [];
+  for await (const [key] of store.documents(COUNTERS).entries()) before.push(key);
+  await store.transaction(async (unit) => {
+    await unit.documents(COUNTERS, generation).deleteMany(before);
+    await unit.documents(COUNTERS, generation).putMany(documents);
+  });
+}
+
+/** Text that no compression makes shorter. */
+export function randomText(length: number): string {
+  let text = '';
+  while (text.length < length) text += Math.random().toString(36).slice(2);
+  return text.slice(0, length);
+}
 
 const text = fc.oneof(
   fc.constantFrom(...TEXTS),

@@ -2,7 +2,6 @@ import {
   DefinitionError,
   InvalidArgumentError,
   NotIndexedError,
-  type DocumentPage,
   type DocumentQuery,
   type Generation,
   type Indexes,
@@ -13,7 +12,20 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { setImmediate } from 'node:timers/promises';
 import { failure } from './expectations.js';
-import { DOCUMENTS, filteredAndSorted, INDEXES, NUMBERS, QUERY, TEXTS, type Entry } from './finding-model.js';
+import {
+  createIndexed,
+  DOCUMENTS,
+  filteredAndSorted,
+  INDEXES,
+  keysOf,
+  NUMBERS,
+  pageOf,
+  pages,
+  QUERY,
+  randomText,
+  replaceAll,
+  TEXTS,
+} from './finding-model.js';
 import { itNeeds, useStores, type StoreHarness } from './harness.js';
 import { COUNTERS, createCounting, PROCESSOR, put } from './read-models.js';
 
@@ -366,52 +378,4 @@ export function describeFinding(harness: StoreHarness<StateStore>): void {
       );
     });
   });
-}
-
-function createIndexed(
-  store: StateStore,
-  options: Partial<Parameters<StateStore['createGeneration']>[1]> = {},
-): Promise<Generation> {
-  const collections = [{ name: COUNTERS, kind: 'documents', indexes: INDEXES }] as const;
-  return createCounting(store, { collections, ...options });
-}
-
-function pageOf(store: StateStore, query?: DocumentQuery): Promise<DocumentPage> {
-  return store.documents(COUNTERS, INDEXES).find(query);
-}
-
-async function keysOf(store: StateStore, query?: DocumentQuery): Promise<string[]> {
-  return (await pageOf(store, query)).entries.map(([key]) => key);
-}
-
-/** All pages of a query, none of which may be empty or longer than the limit. */
-async function pages(store: StateStore, query: DocumentQuery): Promise<Entry[]> {
-  const all: Entry[] = [];
-  for (let after: string | undefined; ;) {
-    const { entries, next } = await pageOf(store, { ...query, after });
-    assert.isAtMost(entries.length, query.limit ?? Infinity);
-    all.push(...entries);
-    if (next === undefined) return all;
-    assert.isNotEmpty(entries);
-    after = next;
-  }
-}
-
-async function replaceAll(
-  store: StateStore,
-  { generation }: Generation,
-  documents: ReadonlyMap<string, unknown>,
-): Promise<void> {
-  const before: string[] = [];
-  for await (const [key] of store.documents(COUNTERS).entries()) before.push(key);
-  await store.transaction(async (unit) => {
-    await unit.documents(COUNTERS, generation).deleteMany(before);
-    await unit.documents(COUNTERS, generation).putMany(documents);
-  });
-}
-
-function randomText(length: number): string {
-  let text = '';
-  while (text.length < length) text += Math.random().toString(36).slice(2);
-  return text.slice(0, length);
 }
