@@ -64,7 +64,7 @@ async function land(application: Application<SqliteUnit>, count: number, print: 
 /** A projection that is added late starts at the beginning of the log by itself. */
 function build(application: Application<SqliteUnit>, projection: Projection<SqliteUnit>): Promise<void> {
   return withProgress(`Build ${projection.name}`, 'events', (onStep) =>
-    application.worker({ projections: [projection], onProgress: stepsOf(onStep) }).catchUp(),
+    application.worker({ processors: [projection], onProgress: stepsOf(onStep) }).catchUp(),
   );
 }
 

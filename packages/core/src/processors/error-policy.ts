@@ -45,7 +45,7 @@ export interface ErrorOptions {
   readonly deadLetters?: DeadLetterOptions;
 }
 
-/** @internal The options of a processor, with every default in place. */
+/** What a processor does about errors, with every default in place. */
 export interface ErrorPolicy {
   readonly onError: OnError;
   readonly maxAttempts: number;

@@ -14,10 +14,17 @@ export async function generationFor<Unit extends StateUnit>(
 ): Promise<Generation> {
   const all = await state.generations(name);
   const live = all.find(({ status }) => status === 'live');
-  if (live?.version === version) return live;
+  // The store tells whether the indexes of a live one are still those that are declared.
+  const indexed = collections.some(({ indexes }) => indexes !== undefined);
+  if (live?.version === version && !indexed) return live;
   if (live && live.version > version) throw new ProcessorOutdatedError(name, version, live.version);
   const building = all.some((one) => one.status === 'building' && !one.shadow && one.version === version);
-  if (live && !building && all.some((one) => one.status === 'retired' && one.version === version)) {
+  if (
+    live &&
+    live.version < version &&
+    !building &&
+    all.some((one) => one.status === 'retired' && one.version === version)
+  ) {
     throw new ProcessorRolledBackError(name, version, live.version);
   }
   return state.createGeneration(name, { version, collections, partitions });
