@@ -1,4 +1,11 @@
-import { LeaseLostError, StoreBusyError, type Generation, type Lease, type Partition } from '@refold/core';
+import {
+  LeaseLostError,
+  StoreBusyError,
+  type Generation,
+  type Lease,
+  type Partition,
+  type WorkerPresence,
+} from '@refold/core';
 import { postgresStore, type PostgresStore } from '@refold/postgres';
 import { assert } from 'chai';
 import { randomUUID } from 'node:crypto';
@@ -47,11 +54,14 @@ describe('whoever waits for the row of a partition', () => {
   };
 
   /** Locks the partitions of a generation, as a transaction in flight does, until it is told to end. */
-  const lockRows = async ({ generation }: Generation): Promise<() => Promise<void>> => {
+  const lockRows = async (
+    { generation }: Generation,
+    lastFirstSlice = 1023,
+  ): Promise<() => Promise<void>> => {
     const [locked, released] = [gate(), gate()];
     const ended = sql.begin(async (transaction) => {
       await transaction.unsafe(
-        `select from "${schema}".partitions where generation = ${generation} for update`,
+        `select from "${schema}".partitions where generation = ${generation} and first_slice <= ${lastFirstSlice} for update`,
       );
       locked.open();
       await released.opened;
@@ -168,6 +178,35 @@ describe('whoever waits for the row of a partition', () => {
     going.open();
     await working;
     assert.deepEqual(await renewing, [true, true]);
+  });
+
+  it('has locked none that stands behind it, in whatever order they are named', async () => {
+    const generation = await create({ partitions: 2 });
+    const leases = [await acquired(generation, 512), await acquired(generation)];
+    const release = await lockRows(generation, 0);
+    const changes = [
+      store.advanceAll(leases.map((lease) => ({ lease, from: 0, to: 1 }))),
+      store.renewLeases(leases, 6_000_000),
+      store.setPaused(PROCESSOR, true),
+    ];
+    await waiting(changes.length);
+    const [free] = await sql.unsafe(
+      `select count(*)::int as count from (
+         select from "${schema}".partitions where first_slice = 512 for update nowait) free`,
+    );
+    assert.equal(free?.count, 1);
+    await release();
+    assert.deepEqual(await Promise.all(changes), [[true, true], [true, true], undefined]);
+  });
+
+  it('is no worker that announces itself, whoever holds the rows of those that are gone', async () => {
+    const worker = (name: string): WorkerPresence => ({ name, processors: [], report: null });
+    await store.announceWorker(worker('gone'), 0);
+    await sql.begin(async (transaction) => {
+      await transaction.unsafe(`select from "${schema}".workers for update`);
+      assert.deepEqual(await store.announceWorker(worker('here'), 600_000), [worker('here')]);
+    });
+    assert.deepEqual(await store.workers(), [worker('here')]);
   });
 
   it('is told that the store is busy when it and another wait for each other', async () => {
