@@ -73,14 +73,14 @@ export abstract class PostgresProcessors {
   }
 
   splitPartition(partition: PartitionKey, at: number): Promise<void> {
-    return this.changeTogether('splitPartition', ({ partitions }, transaction) =>
-      partitions.split(transaction, partition, at),
+    return this.changeTogether('splitPartition', ({ structure }, transaction) =>
+      structure.split(transaction, partition, at),
     );
   }
 
   mergePartitions(partition: PartitionKey): Promise<void> {
-    return this.changeTogether('mergePartitions', ({ partitions }, transaction) =>
-      partitions.merge(transaction, partition),
+    return this.changeTogether('mergePartitions', ({ structure }, transaction) =>
+      structure.merge(transaction, partition),
     );
   }
 
@@ -89,13 +89,13 @@ export abstract class PostgresProcessors {
     paused: boolean,
     { fence = false }: { readonly fence?: boolean } = {},
   ): Promise<void> {
-    return this.changeTogether('setPaused', ({ partitions }, transaction) =>
-      paused ? partitions.pause(transaction, processor, fence) : partitions.endPause(transaction, processor),
+    return this.changeTogether('setPaused', ({ structure }, transaction) =>
+      paused ? structure.pause(transaction, processor, fence) : structure.endPause(transaction, processor),
     );
   }
 
   pausedProcessors(): Promise<readonly string[]> {
-    return this.look(({ partitions }, runner) => partitions.paused(runner));
+    return this.look(({ structure }, runner) => structure.paused(runner));
   }
 
   announceWorker(worker: WorkerPresence, ttlMs: number): Promise<readonly WorkerPresence[]> {

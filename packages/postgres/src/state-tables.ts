@@ -14,6 +14,7 @@ import { textArray } from './arrays.js';
 import { createTables, dropTables, hideCollections, showGeneration } from './collections.js';
 import { query, type Runner } from './connection.js';
 import { DeadLetterTable } from './dead-letter-table.js';
+import { PartitionStructure } from './partition-structure.js';
 import { PartitionTable } from './partition-table.js';
 import type { Schema } from './schema.js';
 import { TimerTable } from './timer-table.js';
@@ -39,6 +40,7 @@ export class StateTables {
   readonly #generations: string;
   readonly #snapshots: string;
   readonly partitions: PartitionTable;
+  readonly structure: PartitionStructure;
   readonly letters: DeadLetterTable;
   readonly timers: TimerTable;
   readonly workers: WorkerTable;
@@ -48,6 +50,7 @@ export class StateTables {
     this.#generations = schema.of('generations');
     this.#snapshots = schema.of('snapshots');
     this.partitions = new PartitionTable(schema);
+    this.structure = new PartitionStructure(schema);
     this.letters = new DeadLetterTable(schema);
     this.timers = new TimerTable(schema);
     this.workers = new WorkerTable(schema);
@@ -93,7 +96,7 @@ export class StateTables {
       replayed: [],
     };
     await this.#insert(transaction, generation);
-    await this.partitions.create(transaction, generation, ranges);
+    await this.structure.create(transaction, generation, ranges);
     await createTables(transaction, this.#schema, collections, generation.generation);
     if (generation.status === 'live') {
       await showGeneration(transaction, this.#schema, generation.collections, generation.generation);
@@ -106,7 +109,7 @@ export class StateTables {
     // Sent together: each runs when the one before has ended, and sees what that has waited for.
     const [generations, partitions] = await Promise.all([
       this.#locked(transaction, processor),
-      this.partitions.liveLocked(transaction, processor),
+      this.structure.liveLocked(transaction, processor),
     ]);
     const generation = generations.find(({ status }) => status === 'live');
     return generation && { generation, partitions };
@@ -149,7 +152,7 @@ export class StateTables {
     const before = all.find(({ status, shadow }) => status === 'building' && !shadow);
     if (before) await this.#drop(transaction, before);
     await this.#setStatus(transaction, retired, 'building');
-    await this.partitions.reopen(transaction, processor);
+    await this.structure.reopen(transaction, processor);
     return { ...retired, status: 'building' };
   }
 
@@ -183,7 +186,7 @@ export class StateTables {
   /** The generations of a processor; nobody else changes them before the transaction has ended. */
   async #locked(transaction: Runner, processor: string): Promise<Generation[]> {
     const [, generations] = await Promise.all([
-      this.partitions.lockStructure(transaction, processor),
+      this.structure.lock(transaction, processor),
       this.generations(transaction, processor),
     ]);
     return generations;
@@ -192,7 +195,7 @@ export class StateTables {
   /** Retires the live generation; the next one keeps how far it was, or what took its place before. */
   async #replace(transaction: postgres.TransactionSql, live: Generation, next: Generation): Promise<void> {
     await this.#setStatus(transaction, live, 'retired');
-    const partitions = await this.partitions.retire(transaction, live);
+    const partitions = await this.structure.retire(transaction, live);
     const replayed = furthestProgress([...live.replayed, ...progressOf(partitions)]);
     await query(
       transaction,
@@ -205,7 +208,7 @@ export class StateTables {
 
   async #drop(transaction: postgres.TransactionSql, generation: Generation): Promise<void> {
     // First the partitions: whoever commits for one of them right now is waited for, and comes too late afterwards.
-    await this.partitions.remove(transaction, generation);
+    await this.structure.remove(transaction, generation);
     await this.letters.removeAll(transaction, generation);
     await this.timers.removeAll(transaction, generation);
     await dropTables(transaction, this.#schema, generation.collections, generation.generation);
