@@ -52,6 +52,7 @@ export class Appender {
     this.#context = context;
     this.#groups = new GroupCommit((requests) => this.#commit(requests), {
       weight: ({ appends }) => appends.reduce((sum, { events }) => sum + events.length, 1),
+      sameTurn: true,
     });
   }
 
