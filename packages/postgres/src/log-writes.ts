@@ -4,6 +4,7 @@ import {
   type AppendResult,
   type ExpectedRevision,
   type PreparedAppend,
+  type PreparedEvent,
   type Settled,
 } from '@refold/core';
 import { plainArray, textArray } from './arrays.js';
@@ -40,6 +41,7 @@ const UNIQUE_VIOLATION = '23505';
 /** Writes the log, by one statement a group. */
 export class LogWrites {
   readonly #appendSql: string;
+  readonly #appendOneSql: string;
   readonly #storedSql: string;
   readonly #currentSql: string;
   readonly #channel: string | null;
@@ -48,6 +50,8 @@ export class LogWrites {
   constructor(schema: Schema, options: { readonly lockTimeoutMs: number; readonly notify: boolean }) {
     this.#appendSql = `select ${schema.of('append')}($1::int[], $2::int[], $3::bigint[], $4::int[], $5::text[], $6::int[],
       $7::int[], $8::text[], $9::uuid[], $10::text[], $11::int[], $12::text[], $13::text[], $14::int, $15::text) as answer`;
+    this.#appendOneSql = `select ${schema.of('append_one')}($1::text, $2::bigint, $3::uuid, $4::text, $5::int, $6::text,
+      $7::text, $8::int, $9::text) as answer`;
     this.#storedSql = `select id, stream, revision, position from ${schema.of('log')} where id = any($1::uuid[])`;
     this.#currentSql = `select ${schema.of('head')}() as position, coalesce(
       (select max(revision) from ${schema.of('events')} where stream = $1),
@@ -58,7 +62,10 @@ export class LogWrites {
 
   /** Appends a group; each request has an outcome of its own. No event id may come twice in the group. */
   async append(runner: Runner, requests: readonly AppendRequest[]): Promise<GroupOutcome> {
-    const [row] = await query<{ answer: Answer }>(runner, this.#appendSql, this.#parameters(requests));
+    const only = onlyEvent(requests);
+    const [row] = await (only
+      ? query<{ answer: Answer }>(runner, this.#appendOneSql, this.#parametersOfOne(only))
+      : query<{ answer: Answer }>(runner, this.#appendSql, this.#parameters(requests)));
     if (!row) throw new Error('The append function gave no answer');
     const [head, recordedAtMs, positions, firstRevisions] = row.answer;
     let index = 0;
@@ -106,6 +113,12 @@ export class LogWrites {
     for (const [index, { stream, events }] of request.entries()) {
       if (events.length === 0) results.splice(index, 0, await this.current(runner, stream));
     }
+  }
+
+  #parametersOfOne({ stream, expected, events: [event] }: OneEvent): Value[] {
+    const { id, type, version, data, metadata = null } = event;
+    const condition = expectedNumber(expected);
+    return [stream, condition, id, type, version, data, metadata, this.#lockTimeoutMs, this.#channel];
   }
 
   #parameters(requests: readonly AppendRequest[]): Value[] {
@@ -164,6 +177,19 @@ export class LogWrites {
       this.#channel,
     ];
   }
+}
+
+/** An append of one event. */
+interface OneEvent extends PreparedAppend {
+  readonly events: readonly [PreparedEvent];
+}
+
+/** The append of a group that consists of one event: the most frequent one, which is worth a statement of its own. */
+function onlyEvent([request, ...others]: readonly AppendRequest[]): OneEvent | undefined {
+  const [append, ...more] = request ?? [];
+  const [event, ...later] = append?.events ?? [];
+  if (!append || !event || others.length > 0 || more.length > 0 || later.length > 0) return undefined;
+  return { ...append, events: [event] };
 }
 
 /** Whether an append failed because an event id is taken. */
