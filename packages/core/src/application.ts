@@ -3,7 +3,7 @@ import { aggregateTypeOf, type AggregateClass, type AggregateType } from './aggr
 import type { AnyDecider, Decider, DeciderAggregate } from './aggregates/decider.js';
 import { Repository, type RepositoryContext, type RepositoryOptions } from './aggregates/repository.js';
 import { systemClock, type Clock } from './clock.js';
-import { DefinitionError, UnknownProcessorError, UnsupportedError } from './errors.js';
+import { DefinitionError, ImportItemError, UnknownProcessorError, UnsupportedError } from './errors.js';
 import { EventCodec } from './events/codec.js';
 import { currentMetadata } from './events/correlation.js';
 import type { DataOf, EventType } from './events/event-type.js';
@@ -18,10 +18,17 @@ import { Wakeup } from './processors/wakeup.js';
 import { Worker, type RunOptions, type WorkerOptions } from './processors/worker.js';
 import type { EventReader } from './store/event-reader.js';
 import type {
+  AppendAllOptions,
+  AppendOptions,
   AppendResult,
   EventMetadata,
   EventStore,
   ExpectedRevision,
+  ImportedEvent,
+  ImportOptions,
+  ImportProgress,
+  ImportResult,
+  LogUnit,
   NewEvent,
   ReadAllOptions,
   ReadStreamOptions,
@@ -30,7 +37,7 @@ import { checkPosition } from './store/read-range.js';
 import type { DocumentReader, StateStore, StateUnit } from './store/state-store.js';
 
 /** A store that is both the log and the state. */
-export type Store<Unit extends StateUnit = StateUnit> = EventStore<Unit> & StateStore<Unit>;
+export type Store<Unit extends StateUnit = StateUnit> = EventStore<Unit> & StateStore<Unit & LogUnit>;
 
 /** What an application is made of. */
 export interface ApplicationOptions<Unit extends StateUnit = StateUnit> {
@@ -47,12 +54,22 @@ export interface ApplicationOptions<Unit extends StateUnit = StateUnit> {
 }
 
 /** Options of `Application.append`. */
-export interface AppendEventsOptions {
+export interface AppendEventsOptions extends Pick<AppendAllOptions, 'transaction'> {
   /** Default `'any'`. */
   readonly expected?: ExpectedRevision;
   /** Metadata for every event; it wins over what `withMetadata` set. */
   readonly metadata?: EventMetadata;
 }
+
+/** One event of `Application.import`, for the end of its stream. */
+export interface EventToImport extends Pick<ImportedEvent, 'stream' | 'id' | 'recordedAt'> {
+  readonly event: object;
+  /** It wins over what `withMetadata` set. */
+  readonly metadata?: EventMetadata;
+}
+
+/** The items of an import behind the first `after` ones, see `ImportSource`. */
+export type EventSource = (after: number) => Iterable<EventToImport> | AsyncIterable<EventToImport>;
 
 /** Which events `Application.events` reads. */
 export interface EventsOptions<T extends EventType = EventType> extends Omit<ReadAllOptions, 'filter'> {
@@ -123,11 +140,37 @@ export class Application<Unit extends StateUnit = StateUnit> {
   async append(
     stream: string,
     events: readonly object[],
-    { expected, metadata }: AppendEventsOptions = {},
+    { metadata, ...options }: AppendEventsOptions = {},
   ): Promise<AppendResult> {
     const carried = currentMetadata(metadata);
     const encoded = events.map((event) => this.#context.codec.encode(event, carried));
-    return this.#append(stream, encoded, expected);
+    return this.#append(stream, encoded, options);
+  }
+
+  /**
+   * Runs the callback in one transaction of the store: appends, saves and updates that are given its unit as `transaction`
+   * are committed together with whatever else it writes, or not at all.
+   * @throws what `StateStore.transaction` throws
+   */
+  async transaction<Result>(work: (unit: Unit) => Promise<Result>): Promise<Result> {
+    // Inside it, a read model could not be created.
+    await this.#prepareInline();
+    return this.#state.transaction(work);
+  }
+
+  /**
+   * Loads many events fast, in the order of their source; see `EventStore.import`. Inline projections are brought up to
+   * date behind every chunk, before the next is written.
+   * @throws what `EventStore.import` throws, ProcessorStoppedError when an inline projection fails
+   */
+  async import(name: string, source: EventSource, options: ImportOptions = {}): Promise<ImportResult> {
+    await this.#prepareInline();
+    const inline = this.#projections.filter(({ mode }) => mode === 'inline');
+    const onProgress = async (progress: ImportProgress): Promise<void> => {
+      for (const projection of inline) await this.#inline.catchUp(projection, options.signal);
+      await options.onProgress?.(progress);
+    };
+    return this.#log.import(name, (after) => this.#encoded(name, source, after), { ...options, onProgress });
   }
 
   /** Reads the log, decoded. Without `types`, every event's type must be known to the application. */
@@ -210,8 +253,7 @@ export class Application<Unit extends StateUnit = StateUnit> {
 
   #createRepository(type: AggregateType, options?: RepositoryOptions): Repository<Aggregate> {
     const { codec, clock, logger } = this.#context;
-    const append: RepositoryContext['append'] = (stream, events, expected) =>
-      this.#append(stream, events, expected);
+    const append: RepositoryContext['append'] = (stream, events, how) => this.#append(stream, events, how);
     return new Repository(
       type,
       { log: this.#log, state: this.#state, append, codec, clock, logger },
@@ -223,16 +265,33 @@ export class Application<Unit extends StateUnit = StateUnit> {
   async #append(
     stream: string,
     events: readonly NewEvent[],
-    expected?: ExpectedRevision,
+    options: Pick<AppendOptions, 'expected' | 'transaction'>,
   ): Promise<AppendResult> {
-    const inline = this.#inline.hook();
-    if (inline) await (this.#inlineReady ??= this.#prepareInline());
-    return this.#log.append(stream, events, { expected, inline });
+    // A transaction that is open would wait for the preparation, and that for it: what is not prepared catches up later.
+    if (!options.transaction) await this.#prepareInline();
+    return this.#log.append(stream, events, { ...options, inline: this.#inline.hook() });
+  }
+
+  async *#encoded(name: string, source: EventSource, after: number): AsyncGenerator<ImportedEvent> {
+    let item = after;
+    for await (const { event, metadata, ...rest } of source(after)) {
+      item += 1;
+      try {
+        const encoded = this.#context.codec.encode(event, currentMetadata(metadata));
+        yield { ...encoded, ...rest, id: rest.id };
+      } catch (error) {
+        throw new ImportItemError(name, item, rest.stream, error);
+      }
+    }
   }
 
   async #prepareInline(): Promise<void> {
+    const inline = this.#projections.filter(({ mode }) => mode === 'inline');
+    if (inline.length > 0) await (this.#inlineReady ??= this.#makeLive(inline));
+  }
+
+  async #makeLive(inline: readonly Projection<Unit>[]): Promise<void> {
     try {
-      const inline = this.#projections.filter(({ mode }) => mode === 'inline');
       const worker = this.worker({ projections: inline });
       const signal = new AbortController().signal;
       for (const projection of inline) await worker.prepareInline(projection, signal);

@@ -106,6 +106,46 @@ export class SerializationError extends RefoldError {
   }
 }
 
+/** An item of an import cannot be taken; `cause` says why. Everything before it is in the log. */
+export class ImportItemError extends RefoldError {
+  readonly code = 'IMPORT_ITEM';
+
+  constructor(
+    /** The name of the import. */
+    readonly importName: string,
+    /** The item's number in the source, from 1. */
+    readonly item: number,
+    /** The item's stream, if it has one. */
+    readonly stream: string | undefined,
+    cause: unknown,
+  ) {
+    super(
+      `Item ${item} of import "${importName}"${stream === undefined ? '' : ` (stream "${stream}")`} cannot be taken: ` +
+        `${messageOf(cause)}. The ${item - 1} items before it are in the log: ` +
+        'repair it in the source, and call import again to go on from there',
+      { cause },
+    );
+  }
+}
+
+/** Another call imports under the same name at the same time; nothing is there twice. */
+export class ImportConflictError extends RefoldError {
+  readonly code = 'IMPORT_CONFLICT';
+
+  constructor(
+    readonly importName: string,
+    /** How many items this call took to be in the log. */
+    readonly expected: number,
+    /** How many are. */
+    readonly actual: number,
+  ) {
+    super(
+      `Import "${importName}" is at item ${actual}, expected ${expected}: another call imports under this name at the same time. ` +
+        'Let one of them go on',
+    );
+  }
+}
+
 /** A stored event has a type that the application does not know. */
 export class UnknownEventTypeError extends RefoldError {
   readonly code = 'UNKNOWN_EVENT_TYPE';
@@ -264,7 +304,7 @@ export class NestedTransactionError extends RefoldError {
 
   constructor(readonly call: string) {
     super(
-      `${call} was called inside a transaction of the same store, which would wait for itself: use the transaction's own unit`,
+      `${call} was called inside a transaction of the same store, which would wait for itself: use the transaction's own unit, and give it to appends as { transaction }`,
     );
   }
 }

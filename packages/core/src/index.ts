@@ -5,6 +5,8 @@ export {
   DefinitionError,
   DuplicateEventError,
   EventTooLargeError,
+  ImportConflictError,
+  ImportItemError,
   InlineProjectionError,
   InvalidArgumentError,
   LeaseLostError,
@@ -104,7 +106,9 @@ export {
   createApplication,
   type AppendEventsOptions,
   type ApplicationOptions,
+  type EventSource,
   type EventsOptions,
+  type EventToImport,
   type RebuildOptions,
   type Store,
 } from './application.js';
@@ -119,6 +123,11 @@ export type {
   EventStore,
   EventStoreSupports,
   ExpectedRevision,
+  ImportedEvent,
+  ImportOptions,
+  ImportProgress,
+  ImportResult,
+  ImportSource,
   InlineHook,
   LogUnit,
   NewEvent,
@@ -146,6 +155,15 @@ export { sliceOf, SLICES } from './store/slices.js';
 export { ChangeSignal } from './store/change-signal.js';
 export { GroupCommit, type GroupCommitOptions, type Settled } from './store/group-commit.js';
 export { Mutex } from './store/mutex.js';
+export {
+  placeImport,
+  runImport,
+  type ImportChunk,
+  type ImportTarget,
+  type ImportTip,
+  type PlacedImport,
+  type PreparedImport,
+} from './store/importing.js';
 export { conflictOf } from './store/expected-revision.js';
 export { checkOpen, TransactionScopes, type TransactionScope } from './store/transaction-scope.js';
 export {

@@ -213,18 +213,16 @@ begin
     left join (select e.position, e.recorded_at from {schema}.archived_events e order by e.position desc limit 1) archived
       on true;
   head := coalesce(greatest(head, archived_head), 0);
-  if archived_head is not null then
-    if last_revision is null then
-      last_revision := {schema}.revision_in_archive(of_stream);
-    end if;
-    if exists (select from {schema}.archived_events a where a.id = new_id) then
-      raise unique_violation using message = 'an event with this id is in the archive', constraint = 'events_id';
-    end if;
+  if archived_head is not null and last_revision is null then
+    last_revision := {schema}.revision_in_archive(of_stream);
   end if;
   last_revision := coalesce(last_revision, -1);
 
   if last_revision < -1 or not (expected in (last_revision, -3) or (expected = -2 and last_revision >= 0)) then
     return json_build_array(head, extract(epoch from written_at) * 1000, array[null::bigint], array[last_revision]);
+  end if;
+  if archived_head is not null and exists (select from {schema}.archived_events a where a.id = new_id) then
+    raise unique_violation using message = 'an event with this id is in the archive', constraint = 'events_id';
   end if;
   insert into {schema}.events (position, stream, revision, id, type, version, recorded_at, data, metadata)
     values (head + 1, of_stream, last_revision + 1, new_id, new_type, new_version, written_at, new_data::json,
@@ -234,4 +232,41 @@ begin
   end if;
   return ('[' || head + 1 || ',' || date_part('epoch', written_at) * 1000 || ',[' || head + 1 || '],[' || last_revision + 1
     || ']]')::json;
+end $$;
+
+-- Makes a transaction of the user's ready for an append: all others wait for it from then on, so one that nobody goes on
+-- with is ended by the server (0 for no bound). Under any other isolation the append would not see what it waited for.
+create function {schema}.enter_transaction(idle_ms integer) returns void language plpgsql as $$
+declare
+  isolation text := current_setting('transaction_isolation');
+  bound interval := current_setting('idle_in_transaction_session_timeout');
+begin
+  if isolation <> 'read committed' then
+    raise invalid_transaction_state using message = isolation;
+  end if;
+  if idle_ms > 0 and (bound = interval '0' or bound > idle_ms * interval '1 millisecond') then
+    perform set_config('idle_in_transaction_session_timeout', idle_ms::text, true);
+  end if;
+end $$;
+
+-- Appends inside a transaction of the user's, one request. What fails is undone for this append alone, within this one
+-- statement, and answered as {"code": …, "message": …}; what is refused leaves no lock behind.
+create function {schema}.append_within(
+  requests integer[], of_streams integer[], expected bigint[], counts integer[], streams text[],
+  of_appends integer[], numbers integer[], event_streams text[], ids uuid[], types text[], versions integer[],
+  data text[], metadata text[], wait_ms integer, channel text, idle_ms integer
+) returns json language plpgsql as $$
+declare
+  answer json;
+begin
+  perform {schema}.enter_transaction(idle_ms);
+  answer := {schema}.append(requests, of_streams, expected, counts, streams, of_appends, numbers, event_streams, ids,
+    types, versions, data, metadata, wait_ms, channel);
+  if (answer->2)::text !~ '[0-9]' then
+    raise exception sqlstate 'RF000' using message = answer::text;
+  end if;
+  return answer;
+exception
+  when sqlstate 'RF000' then return sqlerrm::json;
+  when others then return json_build_object('code', sqlstate, 'message', sqlerrm);
 end $$;

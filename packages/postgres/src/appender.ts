@@ -1,6 +1,9 @@
 import {
   AppendOutcomeUnknownError,
   GroupCommit,
+  InvalidArgumentError,
+  messageOf,
+  Mutex,
   StoreBusyError,
   StoreUnavailableError,
   type AppendResult,
@@ -39,6 +42,12 @@ export interface AppenderContext {
 
 type Outcome = Settled<AppendResult[]>;
 
+/** What became of one append in a transaction, and where it left the log: 0 if it wrote nothing. */
+interface Attempt {
+  readonly outcome: Outcome;
+  readonly head: number;
+}
+
 /**
  * Commits appends in groups: those that arrive while one group is in flight make the next, in one statement, each with an
  * outcome of its own. When the connection breaks before the answer, the group is appended again with the same event ids:
@@ -47,6 +56,8 @@ type Outcome = Settled<AppendResult[]>;
 export class Appender {
   readonly #context: AppenderContext;
   readonly #groups: GroupCommit<Request, AppendResult[]>;
+  /** Appends in one transaction take turns: each is undone alone if it fails. */
+  readonly #turns = new WeakMap<postgres.TransactionSql, Mutex>();
 
   constructor(context: AppenderContext) {
     this.#context = context;
@@ -66,10 +77,38 @@ export class Appender {
   }
 
   /** Appends inside a transaction of the caller's. What fails is undone for this append alone. */
-  async within(transaction: postgres.TransactionSql, request: Request): Promise<AppendResult[]> {
-    const { outcome } = await this.#inSavepoint(transaction, request);
-    if ('error' in outcome) throw outcome.error;
-    return outcome.value;
+  async within(
+    transaction: postgres.TransactionSql,
+    request: Request,
+  ): Promise<{ readonly results: AppendResult[]; readonly head: number }> {
+    const turns = this.#turns.get(transaction) ?? new Mutex();
+    this.#turns.set(transaction, turns);
+    try {
+      const { outcome, head } = await turns.run(() =>
+        request.inline ? this.#hookedWithin(transaction, request) : this.#plainWithin(transaction, request),
+      );
+      if ('error' in outcome) throw outcome.error;
+      return { results: outcome.value, head };
+    } catch (error) {
+      throw explainedWithin(error, this.#context.lockTimeoutMs);
+    }
+  }
+
+  async #plainWithin(transaction: postgres.TransactionSql, { appends }: Request): Promise<Attempt> {
+    const { writes } = this.#context;
+    try {
+      const { outcomes, head } = await writes.appendWithin(transaction, appends);
+      const outcome = outcomes[0] ?? LOST;
+      if ('value' in outcome) return { outcome, head };
+      return await this.#refused(transaction, appends, outcome);
+    } catch (error) {
+      if (!isDuplicate(error)) throw error;
+      return this.#refused(transaction, appends, { error });
+    }
+  }
+
+  async #hookedWithin(transaction: postgres.TransactionSql, request: Request): Promise<Attempt> {
+    return this.#inSavepoint(transaction, request, (inner) => this.#context.writes.enter(inner));
   }
 
   /** Requests that repeat an event id of an earlier one wait for that one's outcome. */
@@ -168,10 +207,12 @@ export class Appender {
   async #inSavepoint(
     transaction: postgres.TransactionSql,
     { appends, inline }: Request,
-  ): Promise<{ readonly outcome: Outcome; readonly head: number }> {
+    before?: (inner: postgres.TransactionSql) => Promise<void>,
+  ): Promise<Attempt> {
     const { writes, runInline } = this.#context;
     try {
       return await transaction.savepoint(async (inner) => {
+        await before?.(inner);
         const appended = await writes.append(inner, [appends]);
         const outcome = appended.outcomes[0] ?? LOST;
         if ('error' in outcome) throw new Refused(outcome.error);
@@ -184,9 +225,18 @@ export class Appender {
     } catch (error) {
       if (isConnectionError(error)) throw error;
       if (!(error instanceof Refused) && !isDuplicate(error)) return { outcome: { error }, head: 0 };
-      const [earlier] = await writes.earlierOutcomes(transaction, [appends]);
-      return { outcome: earlier ?? { error: error instanceof Refused ? error.cause : error }, head: 0 };
+      return this.#refused(transaction, appends, { error: error instanceof Refused ? error.cause : error });
     }
+  }
+
+  /** A refused append may be the repeat of one that succeeded. */
+  async #refused(
+    transaction: postgres.TransactionSql,
+    appends: AppendRequest,
+    outcome: Outcome,
+  ): Promise<Attempt> {
+    const [earlier] = await this.#context.writes.earlierOutcomes(transaction, [appends]);
+    return { outcome: earlier ?? outcome, head: 0 };
   }
 
   async #explained(error: unknown): Promise<unknown> {
@@ -206,6 +256,7 @@ class Refused extends Error {
 const LOST: Outcome = { error: new Error('The commit gave no outcome for this append') };
 
 const LOCK_NOT_AVAILABLE = '55P03';
+const INVALID_TRANSACTION_STATE = '25000';
 
 /** The server undid the transaction so that others could go on: it is simply done again. */
 const RETRIED = new Set(['40001', '40P01']);
@@ -220,6 +271,18 @@ const NOTHING_SENT = new Set([
   '57P03',
   '53300',
 ]);
+
+/** What makes an append inside a transaction fail, as errors that say what to do. */
+function explainedWithin(error: unknown, lockTimeoutMs: number): unknown {
+  const code = codeOf(error);
+  if (code === LOCK_NOT_AVAILABLE) return new StoreBusyError(lockTimeoutMs, error);
+  if (code !== INVALID_TRANSACTION_STATE) return translate(error, 'an append');
+  return new InvalidArgumentError(
+    'transaction',
+    messageOf(error),
+    "must have the isolation 'read committed'",
+  );
+}
 
 function unknown(appends: AppendRequest, waited: number, cause: unknown): Outcome {
   const ids = appends.flatMap(({ events }) => events.map(({ id }) => id));

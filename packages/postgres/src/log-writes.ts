@@ -26,6 +26,12 @@ export interface GroupOutcome {
   readonly head: number;
 }
 
+/** Why an append inside a transaction failed; see migrations/001-log.sql. */
+interface Failed {
+  readonly code: string;
+  readonly message: string;
+}
+
 interface Stored {
   readonly id: string;
   readonly stream: string;
@@ -38,18 +44,30 @@ const ARCHIVED_BELOW = -9;
 
 const UNIQUE_VIOLATION = '23505';
 
+export interface LogWritesOptions {
+  readonly lockTimeoutMs: number;
+  readonly idleTransactionMs: number;
+  readonly notify: boolean;
+}
+
 /** Writes the log, by one statement a group. */
 export class LogWrites {
   readonly #appendSql: string;
   readonly #appendOneSql: string;
+  readonly #withinSql: string;
+  readonly #enterSql: string;
   readonly #storedSql: string;
   readonly #currentSql: string;
   readonly #channel: string | null;
   readonly #lockTimeoutMs: number;
+  readonly #idleTransactionMs: number;
 
-  constructor(schema: Schema, options: { readonly lockTimeoutMs: number; readonly notify: boolean }) {
-    this.#appendSql = `select ${schema.of('append')}($1::int[], $2::int[], $3::bigint[], $4::int[], $5::text[], $6::int[],
-      $7::int[], $8::text[], $9::uuid[], $10::text[], $11::int[], $12::text[], $13::text[], $14::int, $15::text) as answer`;
+  constructor(schema: Schema, options: LogWritesOptions) {
+    const parameters = `$1::int[], $2::int[], $3::bigint[], $4::int[], $5::text[], $6::int[], $7::int[], $8::text[],
+      $9::uuid[], $10::text[], $11::int[], $12::text[], $13::text[], $14::int, $15::text`;
+    this.#appendSql = `select ${schema.of('append')}(${parameters}) as answer`;
+    this.#withinSql = `select ${schema.of('append_within')}(${parameters}, $16::int) as answer`;
+    this.#enterSql = `select ${schema.of('enter_transaction')}($1::int)`;
     this.#appendOneSql = `select ${schema.of('append_one')}($1::text, $2::bigint, $3::uuid, $4::text, $5::int, $6::text,
       $7::text, $8::int, $9::text) as answer`;
     this.#storedSql = `select id, stream, revision, position from ${schema.of('log')} where id = any($1::uuid[])`;
@@ -58,6 +76,7 @@ export class LogWrites {
       ${schema.of('revision_in_archive')}($1)) as revision`;
     this.#channel = options.notify ? schema.channel : null;
     this.#lockTimeoutMs = Math.max(1, Math.round(options.lockTimeoutMs));
+    this.#idleTransactionMs = Math.round(options.idleTransactionMs);
   }
 
   /** Appends a group; each request has an outcome of its own. No event id may come twice in the group. */
@@ -67,14 +86,24 @@ export class LogWrites {
       ? query<{ answer: Answer }>(runner, this.#appendOneSql, this.#parametersOfOne(only))
       : query<{ answer: Answer }>(runner, this.#appendSql, this.#parameters(requests)));
     if (!row) throw new Error('The append function gave no answer');
-    const [head, recordedAtMs, positions, firstRevisions] = row.answer;
-    let index = 0;
-    const outcomes = requests.map((request) => {
-      const first = index;
-      index += request.length;
-      return outcomeOf(request, positions.slice(first, index), firstRevisions.slice(first, index));
-    });
-    return { outcomes, recordedAt: new Date(recordedAtMs), head };
+    return groupOutcome(requests, row.answer);
+  }
+
+  /**
+   * Appends inside a transaction of the user's, in one statement. What fails is undone for this request alone.
+   * @throws AppendFailedError with the server's code
+   */
+  async appendWithin(runner: Runner, request: AppendRequest): Promise<GroupOutcome> {
+    const values = [...this.#parameters([request]), this.#idleTransactionMs];
+    const [row] = await query<{ answer: Answer | Failed }>(runner, this.#withinSql, values);
+    if (!row) throw new Error('The append function gave no answer');
+    if ('code' in row.answer) throw new AppendFailedError(row.answer);
+    return groupOutcome([request], row.answer);
+  }
+
+  /** Makes a transaction of the user's ready for appends by `append`, as `appendWithin` does by itself. */
+  async enter(runner: Runner): Promise<void> {
+    await query(runner, this.#enterSql, [this.#idleTransactionMs]);
   }
 
   /**
@@ -179,6 +208,16 @@ export class LogWrites {
   }
 }
 
+/** What the server said of an append inside a transaction, which may go on. */
+class AppendFailedError extends Error {
+  readonly code: string;
+
+  constructor({ code, message }: Failed) {
+    super(message);
+    this.code = code;
+  }
+}
+
 /** An append of one event. */
 interface OneEvent extends PreparedAppend {
   readonly events: readonly [PreparedEvent];
@@ -200,6 +239,19 @@ export function isDuplicate(error: unknown): boolean {
 function expectedNumber(expected: ExpectedRevision): number {
   if (typeof expected === 'number') return expected;
   return expected === 'no-stream' ? -1 : expected === 'stream-exists' ? -2 : -3;
+}
+
+function groupOutcome(
+  requests: readonly AppendRequest[],
+  [head, recordedAtMs, positions, firstRevisions]: Answer,
+): GroupOutcome {
+  let index = 0;
+  const outcomes = requests.map((request) => {
+    const first = index;
+    index += request.length;
+    return outcomeOf(request, positions.slice(first, index), firstRevisions.slice(first, index));
+  });
+  return { outcomes, recordedAt: new Date(recordedAtMs), head };
 }
 
 function outcomeOf(

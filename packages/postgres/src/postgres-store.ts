@@ -7,6 +7,7 @@ import {
   prepareAppends,
   readAllRange,
   readStreamRange,
+  runImport,
   StoreBusyError,
   StoreClosedError,
   systemClock,
@@ -23,21 +24,29 @@ import {
   type Failure,
   type Generation,
   type Lease,
+  type ImportOptions,
+  type ImportResult,
+  type ImportSource,
+  type InlineHook,
   type LockHolder,
   type NewEvent,
   type Partition,
+  type PreparedAppend,
   type ReadAllOptions,
   type ReadStreamOptions,
   type Snapshot,
   type StateStore,
+  type StateUnit,
   type StreamAppend,
+  type TransactionScope,
 } from '@refold/core';
 import type postgres from 'postgres';
 import { Appender } from './appender.js';
 import { ChangeFeed } from './change-feed.js';
 import { tableName } from './collections.js';
-import { codeOf, query, translate, type Database } from './connection.js';
+import { codeOf, query, translate, type Database, type Runner } from './connection.js';
 import { committedDocuments, documentReader } from './documents.js';
+import { Importer } from './importer.js';
 import { LogReads } from './log-reads.js';
 import { LogWrites } from './log-writes.js';
 import { checkMigrated, migrate } from './migrations.js';
@@ -47,11 +56,14 @@ import { Schema } from './schema.js';
 import { StateTables, type NewGeneration } from './state-tables.js';
 
 /** A transaction in which an append can take part: a unit of the store, or a transaction of the `postgres` client. */
-export type PostgresTransaction = PostgresUnit | postgres.TransactionSql;
+export type PostgresTransaction = StateUnit | postgres.TransactionSql;
 
 /** Options of `appendAll`. */
-export interface PostgresAppendAllOptions extends AppendAllOptions<PostgresUnit> {
-  /** Append inside this transaction, together with whatever else it does. It holds up all other appends until it ends. */
+export interface PostgresAppendAllOptions extends Omit<AppendAllOptions<PostgresUnit>, 'transaction'> {
+  /**
+   * Append inside this transaction, together with whatever else it does. It holds up all other appends until it ends. Of the
+   * client's transactions, those of isolation `read committed`.
+   */
   readonly transaction?: PostgresTransaction;
 }
 
@@ -59,6 +71,12 @@ export interface PostgresAppendAllOptions extends AppendAllOptions<PostgresUnit>
 export interface PostgresAppendOptions extends PostgresAppendAllOptions {
   /** Default `'any'`. */
   readonly expected?: ExpectedRevision;
+}
+
+/** A transaction of the store's own. */
+interface PostgresScope extends TransactionScope {
+  /** The end of the log after the last append inside it. */
+  head: number;
 }
 
 /** Everything a store is made of. */
@@ -76,7 +94,13 @@ interface Parts {
  * once. Make it with `postgresStore`.
  */
 export class PostgresStore implements EventStore<PostgresUnit>, StateStore<PostgresUnit> {
-  readonly supports: EventStoreSupports = { multiStreamAppend: true, inline: true, gaplessPositions: true };
+  readonly supports: EventStoreSupports = {
+    multiStreamAppend: true,
+    inline: true,
+    transactions: true,
+    imports: true,
+    gaplessPositions: true,
+  };
 
   readonly #parts: Parts;
   readonly #sql: postgres.Sql;
@@ -86,7 +110,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
   readonly #tables: StateTables;
   readonly #changes: ChangeFeed;
   readonly #appender: Appender;
-  readonly #scopes = new TransactionScopes();
+  readonly #scopes = new TransactionScopes<PostgresScope>();
   /** What `close` waits for, beside appends. */
   readonly #running = new Set<Promise<unknown>>();
   #closed: Promise<void> | undefined;
@@ -111,7 +135,10 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
       ...options,
       sql,
       writes: this.#writes,
-      runInline: (transaction, work) => this.#withUnit(transaction, work),
+      runInline: (transaction, work) => {
+        const scope = { open: true, head: 0 };
+        return this.#scopes.run(scope, () => work(this.#unit(transaction, scope)));
+      },
       lockHolders: () => this.lockHolders(),
       onCommit: (head) => this.#changes.advance(head),
     });
@@ -131,18 +158,13 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     appends: readonly StreamAppend[],
     { inline, transaction }: PostgresAppendAllOptions = {},
   ): Promise<AppendResult[]> {
-    if (transaction) this.#check();
-    else this.#checkWrite('append');
-    const runner = transaction && transactionOf(transaction);
+    if (transaction) return this.#appendWithin(transaction, appends, inline);
+    this.#checkWrite('append');
     const prepared = prepareAppends(appends, this.#parts.options.maxEventBytes);
-    if (prepared.every(({ events }) => events.length === 0)) {
-      return Promise.all(
-        prepared.map(({ stream }) => this.#read(() => this.#writes.current(runner ?? this.#sql, stream))),
-      );
+    if (prepared.some(({ events }) => events.length > 0)) {
+      return this.#appender.submit({ appends: prepared, inline });
     }
-    if (!runner) return this.#appender.submit({ appends: prepared, inline });
-    await this.#boundIdleness(runner);
-    return this.#appender.within(runner, { appends: prepared, inline });
+    return this.#read(() => this.#nothing(this.#sql, prepared));
   }
 
   readStream(stream: string, options?: ReadStreamOptions): EventReader {
@@ -157,6 +179,23 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     return new EventReader(this.#reads.readAll(this.#sql, range, () => this.#check()));
   }
 
+  async import(name: string, source: ImportSource, options?: ImportOptions): Promise<ImportResult> {
+    this.#checkWrite('import');
+    const importer = new Importer(this.#schema, this.#parts.options);
+    return runImport(name, source, options, {
+      maxEventBytes: this.#parts.options.maxEventBytes,
+      // So many that the sync of a commit takes a small part of the time.
+      batchSize: 20_000,
+      imported: (of) => this.#read(() => importer.imported(this.#sql, of)),
+      head: () => this.head(),
+      write: async (chunk) => {
+        const head = await this.#statement('import', () => importer.write(this.#sql, chunk));
+        this.#changes.advance(head);
+        return head;
+      },
+    });
+  }
+
   head(): Promise<number> {
     return this.#read(() => this.#reads.head(this.#sql));
   }
@@ -169,8 +208,13 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
   }
 
   /** @throws StoreUnavailableError when the connection broke: then it is not known whether it was committed */
-  transaction<Result>(work: (unit: PostgresUnit) => Promise<Result>): Promise<Result> {
-    return this.#write('transaction', (transaction) => this.#withUnit(transaction, work));
+  async transaction<Result>(work: (unit: PostgresUnit) => Promise<Result>): Promise<Result> {
+    const scope = { open: true, head: 0 };
+    const result = await this.#write('transaction', (transaction) =>
+      this.#scopes.transaction(scope, this.#unit(transaction, scope), work),
+    );
+    this.#changes.advance(scope.head);
+    return result;
   }
 
   generations(processor: string): Promise<readonly Generation[]> {
@@ -307,7 +351,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     let result: { readonly value: Result } | undefined;
     await this.#tracked(
       call,
-      this.#sql.begin(async (transaction) => {
+      this.#sql.begin('isolation level read committed', async (transaction) => {
         result = { value: await work(transaction) };
       }),
     );
@@ -328,24 +372,43 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     }
   }
 
-  #withUnit<Result>(
-    transaction: postgres.TransactionSql,
-    work: (unit: PostgresUnit) => Promise<Result>,
-  ): Promise<Result> {
-    const context = { schema: this.#schema, tables: this.#tables, reads: this.#reads };
-    return this.#scopes.run((scope) => work(new PostgresUnit(transaction, context, scope)));
+  #unit(transaction: postgres.TransactionSql, scope: PostgresScope): PostgresUnit {
+    return new PostgresUnit(
+      transaction,
+      { schema: this.#schema, tables: this.#tables, reads: this.#reads },
+      scope,
+    );
   }
 
-  /** All other appends wait for the caller's transaction: one that nobody goes on with is ended by the server. */
-  async #boundIdleness(transaction: postgres.TransactionSql): Promise<void> {
-    const { idleTransactionMs } = this.#parts.options;
-    if (idleTransactionMs === 0) return;
-    await query(
+  async #appendWithin(
+    transaction: PostgresTransaction,
+    appends: readonly StreamAppend[],
+    inline: InlineHook<PostgresUnit> | undefined,
+  ): Promise<AppendResult[]> {
+    const prepared = prepareAppends(appends, this.#parts.options.maxEventBytes);
+    const append = async (sql: postgres.TransactionSql, scope?: PostgresScope): Promise<AppendResult[]> => {
+      if (prepared.every(({ events }) => events.length === 0)) return this.#nothing(sql, prepared);
+      const { results, head } = await this.#appender.within(sql, { appends: prepared, inline });
+      if (scope) scope.head = Math.max(scope.head, head);
+      return results;
+    };
+    if (transaction instanceof PostgresUnit) {
+      return this.#scopes.within(transaction, 'append', (scope) => append(transaction.sql, scope));
+    }
+    this.#check();
+    if (typeof transaction === 'function') return append(transaction);
+    throw new InvalidArgumentError(
+      'transaction',
       transaction,
-      `select set_config('idle_in_transaction_session_timeout', $1::text, true) from pg_settings
-       where name = 'idle_in_transaction_session_timeout' and setting::int not between 1 and $1::int`,
-      [String(idleTransactionMs)],
+      'must be the unit of a transaction of this store, or a transaction of its client',
     );
+  }
+
+  /** Appending nothing is no operation: it only looks. */
+  async #nothing(runner: Runner, appends: readonly PreparedAppend[]): Promise<AppendResult[]> {
+    const results: AppendResult[] = [];
+    for (const { stream } of appends) results.push(await this.#writes.current(runner, stream));
+    return results;
   }
 }
 
@@ -387,15 +450,4 @@ export async function postgresStore(
       ...withoutUndefined(rest),
     },
   });
-}
-
-/** The driver's transaction behind what an append was given. @throws InvalidArgumentError for a unit of another store */
-function transactionOf(transaction: PostgresTransaction): postgres.TransactionSql {
-  if (transaction instanceof PostgresUnit) return transaction.sql;
-  if (typeof transaction === 'function') return transaction;
-  throw new InvalidArgumentError(
-    'transaction',
-    transaction,
-    'must be a unit of this store, or a transaction of its client',
-  );
 }

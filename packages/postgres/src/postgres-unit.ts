@@ -3,11 +3,15 @@ import {
   EventReader,
   LeaseLostError,
   readAllRange,
+  readStreamRange,
+  toJson,
   type DocumentAccess,
   type Lease,
   type LiveGeneration,
   type LogUnit,
   type ReadAllOptions,
+  type ReadStreamOptions,
+  type Snapshot,
   type StateUnit,
   type TransactionScope,
 } from '@refold/core';
@@ -75,6 +79,21 @@ export class PostgresUnit implements StateUnit, LogUnit {
 
   async activate(processor: string, generation: number): Promise<void> {
     await this.#context.tables.activate(this.sql, processor, generation);
+  }
+
+  loadSnapshot(stream: string): Promise<Snapshot | undefined> {
+    return this.#context.tables.loadSnapshot(this.sql, stream);
+  }
+
+  async saveSnapshot({ state, ...snapshot }: Snapshot): Promise<void> {
+    const json = toJson(state, `snapshot of ${snapshot.stream}`);
+    await this.#context.tables.saveSnapshot(this.sql, snapshot, json);
+  }
+
+  readStream(stream: string, options?: ReadStreamOptions): EventReader {
+    const check = (): void => checkOpen(this.#scope);
+    const range = readStreamRange(stream, options);
+    return new EventReader(this.#context.reads.readStream(this.#sql, stream, range, check));
   }
 
   readAll(options?: ReadAllOptions): EventReader {

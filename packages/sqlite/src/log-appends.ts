@@ -8,7 +8,7 @@ import {
 import { TransactionUndoneError } from './errors.js';
 import type { LogWrites, Tip } from './log-writes.js';
 import type { SqliteUnit } from './sqlite-unit.js';
-import type { Writer } from './writer.js';
+import { checkOpen, type SqliteScope, type Writer } from './writer.js';
 
 /** The appends of one caller, which happen together or not at all. */
 export interface AppendRequest {
@@ -45,6 +45,18 @@ export class LogAppends {
 
   submit(request: AppendRequest): Promise<AppendResult[]> {
     return this.#groups.submit(request);
+  }
+
+  /** Appends inside a transaction that is open; what fails is undone for this append alone. */
+  async within(scope: SqliteScope, request: AppendRequest): Promise<AppendResult[]> {
+    checkOpen(scope);
+    const tip = this.#writes.tip();
+    const { appends } = request;
+    const inline = appends.some(({ events }) => events.length > 0) ? request.inline : undefined;
+    const outcome = await this.#attempt({ appends, inline }, tip);
+    if ('error' in outcome) throw outcome.error;
+    scope.head = tip.position;
+    return outcome.value;
   }
 
   /** Resolves when nothing waits and nothing is in flight. */

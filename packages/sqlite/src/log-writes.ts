@@ -1,15 +1,18 @@
 import {
   conflictOf,
   DuplicateEventError,
+  ImportItemError,
+  placeImport,
   type AppendResult,
   type Clock,
+  type ImportChunk,
   type PreparedAppend,
   type PreparedEvent,
   type RecordedEvent,
 } from '@refold/core';
 import type Database from 'better-sqlite3';
 import { toEvent } from './log-reads.js';
-import type { Statements } from './statements.js';
+import type { Statement, Statements } from './statements.js';
 
 interface Stored {
   readonly position: number;
@@ -37,14 +40,8 @@ export class LogWrites {
 
   /** The end of the log, read when a group begins; times never go backward, whatever the clock does. */
   tip(): Tip {
-    const last = this.#statements
-      .objects(
-        `select position, recorded_at as recordedAt from refold_events
-         where position = (select max(position) from refold_events)`,
-      )
-      .get() as Tip | undefined;
-    const now = Math.floor(this.#clock.now());
-    return { position: last?.position ?? 0, recordedAt: Math.max(now, last?.recordedAt ?? 0) };
+    const { position, recordedAt } = this.#last();
+    return { position, recordedAt: Math.max(Math.floor(this.#clock.now()), recordedAt) };
   }
 
   revision(stream: string): number {
@@ -74,10 +71,7 @@ export class LogWrites {
     let revision = this.revision(stream);
     const conflict = conflictOf(stream, expected, revision);
     if (conflict) throw conflict;
-    const insert = this.#statements.run(
-      `insert into refold_events (position, stream, revision, id, type, version, recorded_at, data, metadata)
-       values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    );
+    const insert = this.#insert();
     let { position } = tip;
     for (const { id, type, version, data, metadata } of events) {
       position += 1;
@@ -105,6 +99,42 @@ export class LogWrites {
       if (known) throw new DuplicateEventError(known.id, stream);
     }
     return undefined;
+  }
+
+  /** Writes a chunk of an import; the caller's transaction undoes it if it throws. @throws ImportItemError */
+  import(chunk: ImportChunk): number {
+    const last = this.#last();
+    const insert = this.#insert();
+    const revisions = new Map<string, number>();
+    for (const { stream } of chunk.items) {
+      if (!revisions.has(stream)) revisions.set(stream, this.revision(stream));
+    }
+    const placed = placeImport(chunk, { ...last, now: Math.floor(this.#clock.now()) }, revisions);
+    for (const [index, event] of placed.entries()) {
+      const { position, stream, revision, id, type, version, recordedAt, data, metadata } = event;
+      try {
+        insert.run(position, stream, revision, id, type, version, recordedAt, data, metadata ?? null);
+      } catch (error) {
+        if (!this.#stored(id)) throw error;
+        const duplicate = new DuplicateEventError(id, stream);
+        throw new ImportItemError(chunk.name, chunk.after + index + 1, stream, duplicate);
+      }
+    }
+    return last.position + placed.length;
+  }
+
+  /** How many items of an import are in the log. */
+  imported(name: string): number {
+    return importedOf(this.#statements, name);
+  }
+
+  setImported(name: string, imported: number): void {
+    this.#statements
+      .run(
+        `insert into refold_imports (name, imported) values (?, ?)
+         on conflict (name) do update set imported = excluded.imported`,
+      )
+      .run(name, imported);
   }
 
   /** What an append of nothing returns. */
@@ -147,9 +177,31 @@ export class LogWrites {
     return { stream, revision: first.revision + last, position: first.position + last };
   }
 
+  #last(): Tip {
+    const last = this.#statements
+      .objects(
+        `select position, recorded_at as recordedAt from refold_events
+         where position = (select max(position) from refold_events)`,
+      )
+      .get() as Tip | undefined;
+    return last ?? { position: 0, recordedAt: 0 };
+  }
+
+  #insert(): Statement {
+    return this.#statements.run(
+      `insert into refold_events (position, stream, revision, id, type, version, recorded_at, data, metadata)
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+  }
+
   #stored(id: string): Stored | undefined {
     return this.#statements
       .objects('select position, stream, revision from refold_events where id = ?')
       .get(id) as Stored | undefined;
   }
+}
+
+/** How many items of an import are in the log, as one connection sees it. */
+export function importedOf(statements: Statements, name: string): number {
+  return Number(statements.values('select imported from refold_imports where name = ?').get(name) ?? 0);
 }

@@ -2,13 +2,16 @@ import {
   checkPosition,
   DEFAULT_MAX_EVENT_BYTES,
   EventReader,
+  ImportConflictError,
   InvalidArgumentError,
   prepareAppends,
   readAllRange,
   readStreamRange,
+  runImport,
   StoreClosedError,
   systemClock,
   toJson,
+  TransactionScopes,
   UnsupportedError,
   type AppendAllOptions,
   type AppendOptions,
@@ -21,6 +24,10 @@ import {
   type EventStoreSupports,
   type Failure,
   type Generation,
+  type ImportChunk,
+  type ImportOptions,
+  type ImportResult,
+  type ImportSource,
   type Lease,
   type NewEvent,
   type Partition,
@@ -38,11 +45,11 @@ import { openReader, openWriter, type Durability } from './database.js';
 import { documentReader } from './document-reader.js';
 import { LogAppends } from './log-appends.js';
 import { LogReads } from './log-reads.js';
-import { LogWrites } from './log-writes.js';
+import { importedOf, LogWrites } from './log-writes.js';
 import { documentAccess, SqliteUnit } from './sqlite-unit.js';
 import { StateTables } from './state-tables.js';
 import { Statements } from './statements.js';
-import { Writer } from './writer.js';
+import { Writer, type SqliteScope } from './writer.js';
 
 /** What a SQLite store promises, waits for and takes. */
 export interface SqliteStoreOptions {
@@ -63,7 +70,13 @@ export interface SqliteStoreOptions {
  * `sqliteStore(file)`.
  */
 export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUnit> {
-  readonly supports: EventStoreSupports = { multiStreamAppend: true, inline: true, gaplessPositions: true };
+  readonly supports: EventStoreSupports = {
+    multiStreamAppend: true,
+    inline: true,
+    transactions: true,
+    imports: true,
+    gaplessPositions: true,
+  };
 
   readonly #reader: Database.Database;
   readonly #readStatements: Statements;
@@ -76,6 +89,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
   readonly #tables: StateTables;
   readonly #changes: ChangeFeed;
   readonly #appends: LogAppends;
+  readonly #scopes = new TransactionScopes<SqliteScope>();
   readonly #clock: Clock;
   readonly #maxEventBytes: number;
   #closing: Promise<void> | undefined;
@@ -102,7 +116,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     this.#appends = new LogAppends({
       writer: this.#writer,
       writes: this.#writes,
-      withUnit: (work) => this.#withUnit(work),
+      withUnit: (work) => this.#scopes.run(this.#writer.scope(), (scope) => work(this.#unit(scope))),
       onCommit: (head) => this.#changes.advance(head),
     });
   }
@@ -110,17 +124,21 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
   async append(
     stream: string,
     events: readonly NewEvent[],
-    { expected, inline }: AppendOptions<SqliteUnit> = {},
+    { expected, ...options }: AppendOptions<SqliteUnit> = {},
   ): Promise<AppendResult> {
-    const [result] = await this.appendAll([{ stream, events, expected }], { inline });
+    const [result] = await this.appendAll([{ stream, events, expected }], options);
     if (!result) throw new UnsupportedError('appending to no stream', 'name one');
     return result;
   }
 
   async appendAll(
     appends: readonly StreamAppend[],
-    { inline }: AppendAllOptions<SqliteUnit> = {},
+    { inline, transaction }: AppendAllOptions<SqliteUnit> = {},
   ): Promise<AppendResult[]> {
+    if (transaction) {
+      const request = { appends: prepareAppends(appends, this.#maxEventBytes), inline };
+      return this.#scopes.within(transaction, 'append', (scope) => this.#appends.within(scope, request));
+    }
     this.#checkWrite('append');
     const prepared = prepareAppends(appends, this.#maxEventBytes);
     if (prepared.every(({ events }) => events.length === 0)) return this.#nothing(prepared);
@@ -139,6 +157,18 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     return new EventReader(this.#reads.readAll(range, () => this.#check()));
   }
 
+  async import(name: string, source: ImportSource, options?: ImportOptions): Promise<ImportResult> {
+    this.#checkWrite('import');
+    return runImport(name, source, options, {
+      maxEventBytes: this.#maxEventBytes,
+      // SQLite writes a chunk without giving the event loop a turn.
+      batchSize: 5000,
+      imported: async (of) => importedOf(this.#readStatements, of),
+      head: () => this.head(),
+      write: (chunk) => this.#import(chunk),
+    });
+  }
+
   async head(): Promise<number> {
     this.#check();
     return this.#reads.head();
@@ -153,7 +183,13 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
 
   async transaction<Result>(work: (unit: SqliteUnit) => Promise<Result>): Promise<Result> {
     this.#checkWrite('transaction');
-    return this.#writer.transaction(() => this.#withUnit(work));
+    const { result, head } = await this.#writer.transaction(async () => {
+      const scope = this.#writer.scope();
+      const result = await this.#scopes.transaction(scope, this.#unit(scope), work);
+      return { result, head: scope.head };
+    });
+    this.#changes.advance(head);
+    return result;
   }
 
   async generations(processor: string): Promise<readonly Generation[]> {
@@ -245,7 +281,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
    * @throws NestedTransactionError inside a transaction of this store
    */
   async close(): Promise<void> {
-    this.#writer.checkNotNested('close');
+    this.#scopes.checkNotNested('close');
     await (this.#closing ??= this.#close());
   }
 
@@ -267,7 +303,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
 
   #checkWrite(call: string): void {
     this.#check();
-    this.#writer.checkNotNested(call);
+    this.#scopes.checkNotNested(call);
   }
 
   async #write<Result>(call: string, work: () => Result): Promise<Result> {
@@ -286,10 +322,20 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     return Number(this.#readStatements.values(sql).get(stream));
   }
 
-  #withUnit<Result>(work: (unit: SqliteUnit) => Promise<Result>): Promise<Result> {
-    return this.#writer.scoped((scope) =>
-      work(new SqliteUnit(this.#writeStatements, this.#tables, this.#writeReads, scope)),
-    );
+  async #import(chunk: ImportChunk): Promise<number> {
+    const { name, after, items } = chunk;
+    const head = await this.#write('import', () => {
+      const imported = this.#writes.imported(name);
+      if (imported !== after) throw new ImportConflictError(name, after, imported);
+      this.#writes.setImported(name, after + items.length);
+      return this.#writes.import(chunk);
+    });
+    this.#changes.advance(head);
+    return head;
+  }
+
+  #unit(scope: SqliteScope): SqliteUnit {
+    return new SqliteUnit(this.#writeStatements, this.#tables, this.#writeReads, scope);
   }
 }
 

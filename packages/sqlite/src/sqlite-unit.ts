@@ -2,6 +2,7 @@ import {
   InvalidArgumentError,
   LeaseLostError,
   readAllRange,
+  readStreamRange,
   EventReader,
   toJson,
   type DocumentAccess,
@@ -9,13 +10,15 @@ import {
   type LiveGeneration,
   type LogUnit,
   type ReadAllOptions,
+  type ReadStreamOptions,
+  type Snapshot,
   type StateUnit,
 } from '@refold/core';
 import { tableName } from './collections.js';
 import type { LogReads } from './log-reads.js';
 import type { StateTables } from './state-tables.js';
 import type { Statements, SqlValue } from './statements.js';
-import { checkOpen, type TransactionScope } from './writer.js';
+import { checkOpen, type SqliteScope } from './writer.js';
 
 /** What a statement changed. */
 export interface RunResult {
@@ -27,9 +30,9 @@ export class SqliteUnit implements StateUnit, LogUnit {
   readonly #statements: Statements;
   readonly #tables: StateTables;
   readonly #reads: LogReads;
-  readonly #scope: TransactionScope;
+  readonly #scope: SqliteScope;
 
-  constructor(statements: Statements, tables: StateTables, reads: LogReads, scope: TransactionScope) {
+  constructor(statements: Statements, tables: StateTables, reads: LogReads, scope: SqliteScope) {
     this.#statements = statements;
     this.#tables = tables;
     this.#reads = reads;
@@ -78,6 +81,21 @@ export class SqliteUnit implements StateUnit, LogUnit {
   async activate(processor: string, generation: number): Promise<void> {
     checkOpen(this.#scope);
     this.#tables.activate(processor, generation);
+  }
+
+  async loadSnapshot(stream: string): Promise<Snapshot | undefined> {
+    checkOpen(this.#scope);
+    return this.#tables.loadSnapshot(stream);
+  }
+
+  async saveSnapshot({ stream, revision, version, state }: Snapshot): Promise<void> {
+    checkOpen(this.#scope);
+    this.#tables.saveSnapshot(stream, revision, version, toJson(state, `snapshot of ${stream}`));
+  }
+
+  readStream(stream: string, options?: ReadStreamOptions): EventReader {
+    const range = readStreamRange(stream, options);
+    return new EventReader(this.#reads.readStream(stream, range, () => checkOpen(this.#scope)));
   }
 
   readAll(options?: ReadAllOptions): EventReader {

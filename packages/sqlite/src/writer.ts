@@ -1,13 +1,13 @@
 import type Database from 'better-sqlite3';
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { Mutex, NestedTransactionError, StoreClosedError, TransactionEndedError } from '@refold/core';
+import { checkOpen as checkNotEnded, Mutex, StoreClosedError, type TransactionScope } from '@refold/core';
 import { retryWhileBusy, translate } from './database.js';
 import { TransactionUndoneError } from './errors.js';
 
 /** A transaction's callback: whether it still runs, and whether SQLite still keeps the transaction for it. */
-export interface TransactionScope {
-  open: boolean;
+export interface SqliteScope extends TransactionScope {
   readonly kept: () => boolean;
+  /** The end of the log after the last append inside the transaction. */
+  head: number;
 }
 
 /**
@@ -19,18 +19,12 @@ export class Writer {
   readonly #file: string;
   readonly #lockTimeoutMs: number;
   readonly #mutex = new Mutex();
-  readonly #scopes = new AsyncLocalStorage<TransactionScope>();
   #closed = false;
 
   constructor(database: Database.Database, file: string, lockTimeoutMs: number) {
     this.#database = database;
     this.#file = file;
     this.#lockTimeoutMs = lockTimeoutMs;
-  }
-
-  /** @throws NestedTransactionError when called from inside a transaction's callback */
-  checkNotNested(call: string): void {
-    if (this.#scopes.getStore()?.open) throw new NestedTransactionError(call);
   }
 
   /** Runs `work`, synchronous or not, in a transaction of its own; what it throws undoes everything. */
@@ -59,14 +53,9 @@ export class Writer {
     if (!this.#database.inTransaction) throw new TransactionUndoneError(cause);
   }
 
-  /** Runs a user's callback with a scope that knows when it has ended. */
-  async scoped<Result>(work: (scope: TransactionScope) => Promise<Result>): Promise<Result> {
-    const scope = { open: true, kept: () => this.#database.inTransaction };
-    try {
-      return await this.#scopes.run(scope, () => work(scope));
-    } finally {
-      scope.open = false;
-    }
+  /** The scope of a callback that is to run in the transaction under way. */
+  scope(): SqliteScope {
+    return { open: true, kept: () => this.#database.inTransaction, head: 0 };
   }
 
   /** Waits for the transactions that were asked for before, then closes the connection. */
@@ -77,7 +66,7 @@ export class Writer {
 }
 
 /** @throws TransactionEndedError, TransactionUndoneError */
-export function checkOpen(scope: TransactionScope): void {
-  if (!scope.open) throw new TransactionEndedError();
+export function checkOpen(scope: SqliteScope): void {
+  checkNotEnded(scope);
   if (!scope.kept()) throw new TransactionUndoneError();
 }

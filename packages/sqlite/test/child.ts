@@ -51,6 +51,18 @@ const jobs: Readonly<Record<string, () => Promise<void>>> = {
     }
   },
 
+  /** Imports so many items in small chunks, and tells of every chunk that is committed. */
+  import: async () => {
+    const store = await sqliteStore(file);
+    const item = (index: number) => ({ stream: `order-${index % 5}`, type: 'Imported', data: { index } });
+    const source = function* (after: number) {
+      for (let index = after; index < Number(name); index++) yield item(index);
+    };
+    const onProgress = ({ imported }: { imported: number }): void => tell([String(imported)]);
+    await store.import('legacy', source, { batchSize: 50, onProgress });
+    await store.close();
+  },
+
   /** Uses a store in every way, closes it and ends. */
   close: async () => {
     const store = await use();

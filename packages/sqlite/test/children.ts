@@ -17,9 +17,14 @@ export async function together(job: string, file: string, count: number): Promis
   }
 }
 
-/** Kills a process that tells of every append as soon as it has told so often, and returns all that it told. */
-export async function killedAfter(count: number, file: string, durability: string): Promise<string[]> {
-  const child = fork(PROGRAM, ['acknowledge', file, durability]);
+/** Kills a process that tells of every commit as soon as it has told so often, and returns all that it told. */
+export async function killedAfter(
+  count: number,
+  file: string,
+  name: string,
+  job = 'acknowledge',
+): Promise<string[]> {
+  const child = fork(PROGRAM, [job, file, name]);
   const ended = once(child, 'exit');
   const told: string[] = [];
   let times = 0;
@@ -33,8 +38,12 @@ export async function killedAfter(count: number, file: string, durability: strin
 }
 
 /** Runs a job in a process without a channel to this one, and returns its exit code and output once it has ended. */
-export async function runToEnd(job: string, file: string): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, [PROGRAM, job, file], { stdio: ['ignore', 'pipe', 'inherit'] });
+export async function runToEnd(
+  job: string,
+  file: string,
+  name = '',
+): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, [PROGRAM, job, file, name], { stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const [code] = (await once(child, 'close')) as [number | null];

@@ -1,7 +1,7 @@
 import type { RecordedEvent } from '@refold/core';
 import { assert } from 'chai';
 import { describe, it } from 'mocha';
-import { killedAfter, together } from './children.js';
+import { killedAfter, runToEnd, together } from './children.js';
 import { logIds, streamIds } from './expectations.js';
 import { useFiles } from './files.js';
 
@@ -81,6 +81,26 @@ describe('several processes on one file', () => {
       const store = await files.open(file);
       assert.equal(await store.head(), 4);
     }
+  });
+
+  it('import every item once, in order, however often the one that imports is killed', async () => {
+    const file = files.fresh();
+    const count = 3000;
+    let acknowledged = 0;
+    for (const chunks of [1, 2, 5, 3]) {
+      const told = await killedAfter(chunks, file, String(count), 'import');
+      assert.isAtLeast(Number(told[0]), acknowledged + 50, 'it goes on behind what was acknowledged');
+      acknowledged = Number(told.at(-1));
+      assert.isBelow(acknowledged, count, 'it was killed in its midst');
+    }
+    assert.deepEqual(await runToEnd('import', file, String(count)), { code: 0, output: '' });
+    const store = await files.open(file);
+    const log = await store.readAll().toArray();
+    assert.deepEqual(
+      log.map(({ data, stream, revision }) => [data, stream, revision]),
+      log.map((_, index) => [{ index }, `order-${index % 5}`, Math.floor(index / 5)]),
+    );
+    assert.lengthOf(log, count);
   });
 
   for (const durability of ['full', 'normal']) {

@@ -1,17 +1,25 @@
-import { AggregateNotFoundError, InvalidArgumentError, RevisionConflictError, messageOf } from '../errors.js';
+import {
+  AggregateNotFoundError,
+  InvalidArgumentError,
+  messageOf,
+  RevisionConflictError,
+  UnsupportedError,
+} from '../errors.js';
 import type { EventCodec } from '../events/codec.js';
 import { currentMetadata } from '../events/correlation.js';
 import type { Clock } from '../clock.js';
 import type { Logger } from '../logger.js';
 import type {
+  AppendOptions,
   AppendResult,
   EventMetadata,
   EventStore,
   ExpectedRevision,
+  LogUnit,
   NewEvent,
   ReadStreamOptions,
 } from '../store/event-store.js';
-import type { StateStore } from '../store/state-store.js';
+import type { StateStore, StateUnit } from '../store/state-store.js';
 import { aggregateInternals, revisionOf, type Aggregate } from './aggregate.js';
 import { AggregateCache } from './aggregate-cache.js';
 import type { AggregateType } from './aggregate-type.js';
@@ -22,7 +30,7 @@ export interface RepositoryContext {
   readonly append: (
     stream: string,
     events: readonly NewEvent[],
-    expected: ExpectedRevision,
+    options: Pick<AppendOptions, 'expected' | 'transaction'>,
   ) => Promise<AppendResult>;
   readonly state: Pick<StateStore, 'loadSnapshot' | 'saveSnapshot'>;
   readonly codec: EventCodec;
@@ -42,13 +50,24 @@ export interface RepositoryOptions {
 export interface LoadOptions {
   readonly revision?: number;
   readonly time?: Date;
+  /** Load it as the transaction of this unit sees it: with what that has appended, and nobody else sees yet. */
+  readonly transaction?: StateUnit;
 }
 
 /** What goes with the events of one save. */
 export interface SaveOptions {
   /** Metadata for every event of this save; it wins over what `withMetadata` set. */
   readonly metadata?: EventMetadata;
+  /**
+   * Load and append inside the transaction of this unit, see `AppendAllOptions`. There are no second attempts then: the
+   * callback may have done more in the transaction, and all of it is to be done again. When the transaction is undone,
+   * throw the aggregate away: it takes its events for saved.
+   */
+  readonly transaction?: StateUnit;
 }
+
+/** Where aggregates are loaded from: the store, or a transaction. */
+type Source = Pick<LogUnit, 'readStream'> & Pick<StateUnit, 'loadSnapshot' | 'saveSnapshot'>;
 
 /** What `save` did. */
 export interface SaveResult {
@@ -67,6 +86,7 @@ export interface UpdateResult<Result> extends SaveResult {
 export class Repository<A extends Aggregate> {
   readonly #type: AggregateType<A>;
   readonly #context: RepositoryContext;
+  readonly #committed: Source;
   readonly #cache: AggregateCache<A>;
   readonly #maxAttempts: number;
 
@@ -80,6 +100,12 @@ export class Repository<A extends Aggregate> {
     }
     this.#type = type;
     this.#context = context;
+    const { log, state } = context;
+    this.#committed = {
+      readStream: (stream, range) => log.readStream(stream, range),
+      loadSnapshot: (stream) => state.loadSnapshot(stream),
+      saveSnapshot: (snapshot) => state.saveSnapshot(snapshot),
+    };
     this.#cache = new AggregateCache(cacheSize);
     this.#maxAttempts = maxAttempts;
   }
@@ -133,7 +159,7 @@ export class Repository<A extends Aggregate> {
 
   /**
    * Loads an aggregate, calls `act` on it and appends what it recorded at the expected revision; on a conflict it does
-   * all of that again, `act` included, up to `maxAttempts` times. What `act` throws reaches the caller as it is, and
+   * all of that again, `act` included, up to `maxAttempts` times (once inside a transaction). What `act` throws reaches the caller as it is, and
    * nothing is appended.
    * @throws AggregateNotFoundError, RevisionConflictError
    */
@@ -160,15 +186,17 @@ export class Repository<A extends Aggregate> {
     options: SaveOptions,
     mustExist: boolean,
   ): Promise<UpdateResult<Result>> {
+    const { transaction } = options;
+    const attempts = transaction ? 1 : this.#maxAttempts;
     for (let attempt = 1; ; attempt++) {
-      const aggregate = await this.#current(id);
+      const aggregate = transaction ? await this.#restore(id, { transaction }) : await this.#current(id);
       const revision = revisionOf(aggregate);
       if (mustExist && revision < 0) throw new AggregateNotFoundError(this.#type.category, id);
       try {
         return await this.#actAndSave(aggregate, act, revision < 0 ? 'no-stream' : revision, options);
       } catch (error) {
         const mine = error instanceof RevisionConflictError && error.stream === this.streamOf(id);
-        if (!mine || attempt >= this.#maxAttempts) throw error;
+        if (!mine || attempt >= attempts) throw error;
         await this.#context.clock.sleep(backoffMs(attempt));
       }
     }
@@ -182,21 +210,30 @@ export class Repository<A extends Aggregate> {
   ): Promise<UpdateResult<Result>> {
     const result = await act(aggregate);
     const saved = await this.#append(aggregate, expected, options);
-    if (saved.revision >= 0 && !Object.is(result, aggregate)) this.#cache.put(aggregate);
+    // What a transaction has saved may yet be undone.
+    const keep = saved.revision >= 0 && !options.transaction && !Object.is(result, aggregate);
+    if (keep) this.#cache.put(aggregate);
     return { result, ...saved };
   }
 
-  async #append(aggregate: A, expected: ExpectedRevision, { metadata }: SaveOptions): Promise<SaveResult> {
+  async #append(
+    aggregate: A,
+    expected: ExpectedRevision,
+    { metadata, transaction }: SaveOptions,
+  ): Promise<SaveResult> {
     const { append, codec } = this.#context;
     const before = revisionOf(aggregate);
     const pending = aggregateInternals.peekPending(aggregate);
     if (pending.length === 0) return { revision: before, position: undefined };
     const carried = currentMetadata(metadata);
     const events = pending.map((event) => codec.encode(event, carried));
-    const { position } = await append(this.streamOf(aggregate.id), events, expected);
+    const { position } = await append(this.streamOf(aggregate.id), events, {
+      expected,
+      transaction,
+    });
     aggregateInternals.markSaved(aggregate, events.length);
     const revision = revisionOf(aggregate);
-    await this.#snapshot(aggregate, before, revision);
+    await this.#snapshot(aggregate, before, revision, transaction);
     return { revision, position };
   }
 
@@ -204,24 +241,33 @@ export class Repository<A extends Aggregate> {
   async #current(id: string): Promise<A> {
     const cached = this.#cache.take(id);
     if (cached && !hasPending(cached)) {
-      await this.#fold(cached, { from: revisionOf(cached) + 1 });
+      await this.#fold(cached, this.#committed, { from: revisionOf(cached) + 1 });
       // A callback may have kept the instance and recorded more on it: that is not this update's to append.
       if (!hasPending(cached)) return cached;
     }
     return this.#restore(id, {});
   }
 
-  async #restore(id: string, { revision, time }: LoadOptions): Promise<A> {
-    this.streamOf(id);
-    const restored = time ? undefined : await this.#fromSnapshot(id, revision ?? Infinity);
+  async #restore(id: string, { revision, time, transaction }: LoadOptions): Promise<A> {
+    const stream = this.streamOf(id);
+    const source = this.#source(transaction);
+    const restored = time ? undefined : await this.#fromSnapshot(id, source, revision ?? Infinity);
     const aggregate = restored ?? this.#type.create(id);
-    await this.#fold(aggregate, { from: revisionOf(aggregate) + 1, to: revision }, time);
+    await this.#fold(aggregate, source, { from: revisionOf(aggregate) + 1, to: revision }, time);
+    // That there is nothing may only mean that the unit is another store's: an append of nothing checks it.
+    if (transaction && revisionOf(aggregate) < 0) await this.#context.append(stream, [], { transaction });
     return aggregate;
   }
 
-  async #fold(aggregate: A, range: ReadStreamOptions, until?: Date): Promise<void> {
-    const { log, codec } = this.#context;
-    for await (const { events } of log.readStream(this.streamOf(aggregate.id), range).batches()) {
+  #source(transaction: StateUnit | undefined): Source {
+    if (!transaction) return this.#committed;
+    if (hasStreams(transaction)) return transaction;
+    throw new UnsupportedError('appends inside a transaction', 'append outside of it');
+  }
+
+  async #fold(aggregate: A, source: Source, range: ReadStreamOptions, until?: Date): Promise<void> {
+    const { codec } = this.#context;
+    for await (const { events } of source.readStream(this.streamOf(aggregate.id), range).batches()) {
       for (const recorded of events) {
         if (until && recorded.recordedAt > until) return;
         aggregateInternals.fold(aggregate, codec.domainEvent(codec.decode(recorded)));
@@ -231,11 +277,11 @@ export class Repository<A extends Aggregate> {
   }
 
   /** The aggregate as its snapshot keeps it. One that cannot be used is passed over: the stream has it all. */
-  async #fromSnapshot(id: string, atMost: number): Promise<A | undefined> {
+  async #fromSnapshot(id: string, source: Source, atMost: number): Promise<A | undefined> {
     const { snapshotEvery, version } = this.#type;
     if (snapshotEvery === undefined) return undefined;
     const stream = this.streamOf(id);
-    const snapshot = await this.#context.state.loadSnapshot(stream);
+    const snapshot = await source.loadSnapshot(stream);
     if (!snapshot || snapshot.version !== version || snapshot.revision > atMost) return undefined;
     try {
       const aggregate = this.#type.fromSnapshot(id, snapshot.state);
@@ -250,7 +296,12 @@ export class Repository<A extends Aggregate> {
   }
 
   /** A snapshot is a cache: failing to write one is reported and harms nobody. */
-  async #snapshot(aggregate: A, before: number, revision: number): Promise<void> {
+  async #snapshot(
+    aggregate: A,
+    before: number,
+    revision: number,
+    transaction: StateUnit | undefined,
+  ): Promise<void> {
     const every = this.#type.snapshotEvery;
     if (every === undefined || Math.floor((before + 1) / every) === Math.floor((revision + 1) / every))
       return;
@@ -259,7 +310,8 @@ export class Repository<A extends Aggregate> {
     const stream = this.streamOf(aggregate.id);
     try {
       const state = this.#type.toSnapshot(aggregate);
-      await this.#context.state.saveSnapshot({ stream, revision, version: this.#type.version, state });
+      const snapshot = { stream, revision, version: this.#type.version, state };
+      await this.#source(transaction).saveSnapshot(snapshot);
     } catch (error) {
       this.#context.logger.warn(`no snapshot of ${stream} at revision ${revision}: ${messageOf(error)}`);
     }
@@ -274,6 +326,11 @@ function checkLoadOptions({ revision, time }: LoadOptions): void {
   if (time !== undefined && Number.isNaN(time.getTime())) {
     throw new InvalidArgumentError('time', time, 'must be a valid date');
   }
+}
+
+/** Whether a transaction's unit can read streams, as that of a store which is both log and state can. */
+function hasStreams(unit: StateUnit): unit is StateUnit & LogUnit {
+  return 'readStream' in unit;
 }
 
 function hasPending(aggregate: Aggregate): boolean {

@@ -1,4 +1,4 @@
-import { v7 as uuidv7 } from 'uuid';
+import { newEventId } from './event-id.js';
 import { DecodeError, DefinitionError, UnknownEventTypeError, UnknownEventVersionError } from '../errors.js';
 import type { EventBatch, EventReader } from '../store/event-reader.js';
 import type { EventMetadata, NewEvent, RecordedEvent } from '../store/event-store.js';
@@ -69,7 +69,7 @@ export class EventCodec {
         `it is declared as class ${codec.eventClass.name}: make it with new, not as { type, data }`,
       );
     }
-    return { id: uuidv7(), type: codec.type, version: codec.version, data: codec.write(event), metadata };
+    return { id: newEventId(), type: codec.type, version: codec.version, data: codec.write(event), metadata };
   }
 
   /**

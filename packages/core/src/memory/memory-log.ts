@@ -1,9 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../clock.js';
-import { DuplicateEventError } from '../errors.js';
+import { DuplicateEventError, ImportItemError } from '../errors.js';
 import type { EventBatch } from '../store/event-reader.js';
 import type { AppendResult, EventFilter, EventMetadata, RecordedEvent } from '../store/event-store.js';
 import { conflictOf } from '../store/expected-revision.js';
+import { placeImport, type ImportChunk } from '../store/importing.js';
 import { categoryOf, type PreparedAppend } from '../store/prepare-append.js';
 import type { ReadRange } from '../store/read-range.js';
 
@@ -20,8 +21,8 @@ export interface StoredEvent {
   readonly metadata: string | undefined;
 }
 
-/** Appends that are ready to be committed; until then only their own transaction reads them. */
-export interface StagedAppends {
+/** What appends have written, and what they return. */
+export interface WrittenAppends {
   readonly events: readonly StoredEvent[];
   readonly results: AppendResult[];
 }
@@ -31,24 +32,29 @@ const SCAN = 10_000;
 
 const NO_METADATA: EventMetadata = Object.freeze({});
 
-/** The log in arrays. Whoever stages and commits must do so one at a time. */
+/**
+ * The log in arrays, alone or as a layer over another log: what is written to a layer shows only through it, until
+ * `commit` moves it down. Whoever writes must do so one at a time, and none below a layer.
+ */
 export class MemoryLog {
   readonly #clock: Clock;
+  readonly #below: MemoryLog | undefined;
   readonly #events: StoredEvent[] = [];
   readonly #streams = new Map<string, StoredEvent[]>();
   readonly #ids = new Map<string, StoredEvent>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, below?: MemoryLog) {
     this.#clock = clock;
+    this.#below = below;
   }
 
   get head(): number {
-    return this.#events.length;
+    return (this.#below?.head ?? 0) + this.#events.length;
   }
 
   /** What an append of nothing returns. */
   current(stream: string, position = this.head): AppendResult {
-    return { stream, revision: this.#revision(stream), position };
+    return { stream, revision: this.#length(stream) - 1, position };
   }
 
   /** The results that these appends had before, if they are an exact repeat. @throws DuplicateEventError */
@@ -56,23 +62,23 @@ export class MemoryLog {
     const filled = appends.filter(({ events }) => events.length > 0);
     const known = filled
       .flatMap(({ stream, events }) => events.map(({ id }) => ({ id, stream })))
-      .find(({ id }) => this.#ids.has(id));
+      .find(({ id }) => this.#byId(id));
     if (!known) return undefined;
     if (!filled.every((append) => this.#isRepeat(append)))
       throw new DuplicateEventError(known.id, known.stream);
     return appends.map(({ stream, events }) => {
-      const last = this.#ids.get(events.at(-1)?.id ?? '');
+      const last = this.#byId(events.at(-1)?.id ?? '');
       return last ? { stream, revision: last.revision, position: last.position } : this.current(stream);
     });
   }
 
-  /** Checks the appends' conditions and gives their events their places. @throws RevisionConflictError */
-  stage(appends: readonly PreparedAppend[]): StagedAppends {
-    const recordedAt = Math.max(Math.floor(this.#clock.now()), this.#events.at(-1)?.recordedAt ?? 0);
+  /** Checks the appends' conditions, and writes them all or none. @throws RevisionConflictError */
+  append(appends: readonly PreparedAppend[]): WrittenAppends {
+    const recordedAt = Math.max(Math.floor(this.#clock.now()), this.#last()?.recordedAt ?? 0);
     const events: StoredEvent[] = [];
     for (const { stream, expected, events: added } of appends) {
       if (added.length === 0) continue;
-      let revision = this.#revision(stream);
+      let revision = this.#length(stream) - 1;
       const conflict = conflictOf(stream, expected, revision);
       if (conflict) throw conflict;
       for (const { id, type, version, data, metadata } of added) {
@@ -81,56 +87,87 @@ export class MemoryLog {
         events.push({ id, type, version, stream, revision, position, recordedAt, data, metadata });
       }
     }
-    const lasts = new Map(events.map((event) => [event.stream, event]));
-    const results = appends.map(({ stream }) => {
-      const last = lasts.get(stream);
-      if (!last) return this.current(stream, this.head + events.length);
-      return { stream, revision: last.revision, position: last.position };
-    });
-    return { events, results };
+    for (const event of events) this.#add(event);
+    return { events, results: appends.map(({ stream }) => this.#resultOf(stream, events)) };
   }
 
-  commit({ events }: StagedAppends): void {
-    for (const event of events) {
-      this.#events.push(event);
-      this.#ids.set(event.id, event);
-      const stream = this.#streams.get(event.stream);
-      if (stream) stream.push(event);
-      else this.#streams.set(event.stream, [event]);
+  /** Writes a chunk of an import, all or nothing. @throws ImportItemError */
+  import(chunk: ImportChunk): void {
+    const recordedAt = this.#last()?.recordedAt ?? 0;
+    const { name, after, items } = chunk;
+    const known = items.findIndex(({ id }) => this.#byId(id));
+    const one = items[known];
+    if (one) {
+      const duplicate = new DuplicateEventError(one.id, one.stream);
+      throw new ImportItemError(name, after + known + 1, one.stream, duplicate);
     }
+    const revisions = new Map(items.map(({ stream }) => [stream, this.#length(stream) - 1]));
+    const tip = { position: this.head, recordedAt, now: Math.floor(this.#clock.now()) };
+    for (const event of placeImport(chunk, tip, revisions)) this.#add(event);
+  }
+
+  /** Writes this layer into the log below it. */
+  commit(): void {
+    if (this.#below) for (const event of this.#events) this.#below.#add(event);
   }
 
   /** `check` runs before every batch; it throws when the store is closed. */
   readStream(stream: string, range: ReadRange, check: () => void): AsyncGenerator<EventBatch, void> {
-    const source = (): Rows => {
-      const events = this.#streams.get(stream) ?? [];
-      return { first: 0, last: events.length - 1, at: (revision) => events[revision] };
-    };
-    return readBatches(source, range, check);
-  }
-
-  /** Reads the log, and behind it what a transaction has staged. */
-  readAll(
-    range: ReadRange,
-    check: () => void,
-    staged: readonly StoredEvent[] = [],
-  ): AsyncGenerator<EventBatch, void> {
     const source = (): Rows => ({
-      first: 1,
-      last: this.head + staged.length,
-      at: (position) => this.#events[position - 1] ?? staged[position - 1 - this.head],
+      first: 0,
+      last: this.#length(stream) - 1,
+      at: (revision) => this.#ofStream(stream, revision),
     });
     return readBatches(source, range, check);
   }
 
-  #revision(stream: string): number {
-    return (this.#streams.get(stream)?.length ?? 0) - 1;
+  readAll(range: ReadRange, check: () => void): AsyncGenerator<EventBatch, void> {
+    const source = (): Rows => ({ first: 1, last: this.head, at: (position) => this.#at(position) });
+    return readBatches(source, range, check);
+  }
+
+  #add(event: StoredEvent): void {
+    this.#events.push(event);
+    this.#ids.set(event.id, event);
+    const stream = this.#streams.get(event.stream);
+    if (stream) stream.push(event);
+    else this.#streams.set(event.stream, [event]);
+  }
+
+  #resultOf(stream: string, written: readonly StoredEvent[]): AppendResult {
+    const { revision } = this.current(stream);
+    const last = written.findLast((event) => event.stream === stream);
+    return { stream, revision, position: last?.position ?? this.head };
+  }
+
+  #length(stream: string): number {
+    return (this.#below ? this.#below.#length(stream) : 0) + (this.#streams.get(stream)?.length ?? 0);
+  }
+
+  #last(): StoredEvent | undefined {
+    return this.#events.at(-1) ?? (this.#below ? this.#below.#last() : undefined);
+  }
+
+  #at(position: number): StoredEvent | undefined {
+    const below = this.#below?.head ?? 0;
+    if (this.#below && position <= below) return this.#below.#at(position);
+    return this.#events[position - 1 - below];
+  }
+
+  #ofStream(stream: string, revision: number): StoredEvent | undefined {
+    const below = this.#below ? this.#below.#length(stream) : 0;
+    if (this.#below && revision < below) return this.#below.#ofStream(stream, revision);
+    return this.#streams.get(stream)?.[revision - below];
+  }
+
+  #byId(id: string): StoredEvent | undefined {
+    return this.#ids.get(id) ?? (this.#below ? this.#below.#byId(id) : undefined);
   }
 
   #isRepeat({ stream, events }: PreparedAppend): boolean {
-    const first = this.#ids.get(events[0]?.id ?? '');
+    const first = this.#byId(events[0]?.id ?? '');
     return events.every(({ id }, index) => {
-      const stored = this.#ids.get(id);
+      const stored = this.#byId(id);
       return first && stored?.stream === stream && stored.revision === first.revision + index;
     });
   }

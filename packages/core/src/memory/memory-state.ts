@@ -1,4 +1,5 @@
 import { DefinitionError, InvalidArgumentError, UnsupportedError } from '../errors.js';
+import { toJson } from '../store/prepare-append.js';
 import { SLICES } from '../store/slices.js';
 import type {
   Collection,
@@ -7,18 +8,22 @@ import type {
   Lease,
   LiveGeneration,
   Partition,
+  Snapshot,
   StateStore,
 } from '../store/state-store.js';
 import { MemoryTable } from './memory-table.js';
 
 type GenerationOptions = Parameters<StateStore['createGeneration']>[1];
+/** A snapshot with its state as JSON, so that no reader shares objects with another. */
+type StoredSnapshot = Omit<Snapshot, 'state'> & { readonly state: string };
 type PartitionKey = Pick<Partition, 'processor' | 'generation' | 'firstSlice'>;
 
-/** Generations, partitions and documents; as a layer over another state, those that a transaction sees. */
+/** Generations, partitions, documents and snapshots; as a layer over another state, those that a transaction sees. */
 export class MemoryState {
   readonly #below: MemoryState | undefined;
   readonly #generations: MemoryTable<Generation>;
   readonly #partitions: MemoryTable<Partition>;
+  readonly #snapshots: MemoryTable<StoredSnapshot>;
   readonly #documents = new Map<string, MemoryTable<string>>();
   readonly #newest = new Map<string, number>();
 
@@ -26,12 +31,14 @@ export class MemoryState {
     this.#below = below;
     this.#generations = new MemoryTable(below ? below.#generations : undefined);
     this.#partitions = new MemoryTable(below ? below.#partitions : undefined);
+    this.#snapshots = new MemoryTable(below ? below.#snapshots : undefined);
   }
 
   /** Writes this layer into the state below it. */
   commit(): void {
     this.#generations.commit();
     this.#partitions.commit();
+    this.#snapshots.commit();
     for (const table of this.#documents.values()) table.commit();
   }
 
@@ -152,6 +159,23 @@ export class MemoryState {
       .rows()
       .find(({ status, collections }) => status === 'live' && collections.includes(collection));
     return live && this.documents(collection, live.generation);
+  }
+
+  loadSnapshot(stream: string): Snapshot | undefined {
+    const stored = this.#snapshots.get(stream);
+    return stored && { ...stored, state: JSON.parse(stored.state) as unknown };
+  }
+
+  /** @throws SerializationError */
+  saveSnapshot({ stream, revision, version, state }: Snapshot): void {
+    const json = toJson(state, `snapshot of ${stream}`);
+    const stored = this.#snapshots.get(stream);
+    if (stored?.version === version && stored.revision > revision) return;
+    this.#snapshots.set(stream, { stream, revision, version, state: json });
+  }
+
+  deleteSnapshot(stream: string): void {
+    this.#snapshots.delete(stream);
   }
 
   #insert(created: Generation): Generation {

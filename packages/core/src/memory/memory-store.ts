@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { systemClock, type Clock } from '../clock.js';
-import { InvalidArgumentError, StoreClosedError } from '../errors.js';
+import { ImportConflictError, InvalidArgumentError, StoreClosedError } from '../errors.js';
 import { ChangeSignal } from '../store/change-signal.js';
 import { EventReader } from '../store/event-reader.js';
 import type {
@@ -9,20 +9,19 @@ import type {
   AppendResult,
   EventStore,
   EventStoreSupports,
+  ImportOptions,
+  ImportResult,
+  ImportSource,
   InlineHook,
   NewEvent,
   ReadAllOptions,
   ReadStreamOptions,
   StreamAppend,
 } from '../store/event-store.js';
+import { runImport, type ImportChunk } from '../store/importing.js';
 import { Mutex } from '../store/mutex.js';
-import {
-  DEFAULT_MAX_EVENT_BYTES,
-  prepareAppends,
-  toJson,
-  type PreparedAppend,
-} from '../store/prepare-append.js';
-import { TransactionScopes } from '../store/transaction-scope.js';
+import { DEFAULT_MAX_EVENT_BYTES, prepareAppends, type PreparedAppend } from '../store/prepare-append.js';
+import { TransactionScopes, type TransactionScope } from '../store/transaction-scope.js';
 import { checkPosition, readAllRange, readStreamRange } from '../store/read-range.js';
 import type {
   DocumentAccess,
@@ -35,9 +34,9 @@ import type {
   StateStore,
 } from '../store/state-store.js';
 import { documentReader } from './memory-documents.js';
-import { MemoryLog, toRecorded, type StagedAppends } from './memory-log.js';
+import { MemoryLog, toRecorded } from './memory-log.js';
 import { MemoryState } from './memory-state.js';
-import { MemoryUnit } from './memory-unit.js';
+import { MemoryUnit, type MemoryLayer } from './memory-unit.js';
 
 /** What a memory store takes, and by which clock it writes. */
 export interface MemoryStoreOptions {
@@ -46,23 +45,34 @@ export interface MemoryStoreOptions {
   readonly clock?: Clock;
 }
 
-type StoredSnapshot = Omit<Snapshot, 'state'> & { readonly state: string };
+/** A transaction and what it has written so far. */
+interface MemoryScope extends TransactionScope {
+  readonly layer: MemoryLayer;
+}
 
 /**
  * Log and state in memory, for tests and experiments: it behaves like a store on a database, and is gone with the
  * process. Make it with `memoryStore()`.
  */
 export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUnit> {
-  readonly supports: EventStoreSupports = { multiStreamAppend: true, inline: true, gaplessPositions: true };
+  readonly supports: EventStoreSupports = {
+    multiStreamAppend: true,
+    inline: true,
+    transactions: true,
+    imports: true,
+    gaplessPositions: true,
+  };
 
   readonly #maxEventBytes: number;
   readonly #clock: Clock;
   readonly #log: MemoryLog;
   readonly #state = new MemoryState();
-  readonly #snapshots = new Map<string, StoredSnapshot>();
+  readonly #committed: MemoryLayer;
+  /** How many items of each import are in the log. */
+  readonly #imports = new Map<string, number>();
   readonly #changes = new ChangeSignal();
   readonly #mutex = new Mutex();
-  readonly #scopes = new TransactionScopes();
+  readonly #scopes = new TransactionScopes<MemoryScope>();
   #closed = false;
 
   /** @internal Use `memoryStore`. */
@@ -70,21 +80,26 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     this.#maxEventBytes = maxEventBytes;
     this.#clock = clock;
     this.#log = new MemoryLog(clock);
+    this.#committed = { log: this.#log, state: this.#state };
   }
 
   async append(
     stream: string,
     events: readonly NewEvent[],
-    { expected, inline }: AppendOptions<MemoryUnit> = {},
+    { expected, ...options }: AppendOptions<MemoryUnit> = {},
   ): Promise<AppendResult> {
-    const [result] = await this.appendAll([{ stream, events, expected }], { inline });
+    const [result] = await this.appendAll([{ stream, events, expected }], options);
     return result ?? this.#log.current(stream);
   }
 
   async appendAll(
     appends: readonly StreamAppend[],
-    { inline }: AppendAllOptions<MemoryUnit> = {},
+    { inline, transaction }: AppendAllOptions<MemoryUnit> = {},
   ): Promise<AppendResult[]> {
+    if (transaction) {
+      const appended = prepareAppends(appends, this.#maxEventBytes);
+      return this.#scopes.within(transaction, 'append', ({ layer }) => this.#write(layer, appended, inline));
+    }
     this.#checkWrite('append');
     const prepared = prepareAppends(appends, this.#maxEventBytes);
     if (prepared.every(({ events }) => events.length === 0)) {
@@ -93,7 +108,9 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     return this.#mutex.run(async () => {
       // A turn of the event loop, as any database takes: a caller that appends without a pause must not starve the others.
       await setImmediate();
-      return this.#write(prepared, inline);
+      const results = await this.#write(this.#committed, prepared, inline);
+      this.#changes.advance(this.#log.head);
+      return results;
     });
   }
 
@@ -109,6 +126,17 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     return new EventReader(this.#log.readAll(range, () => this.#check()));
   }
 
+  async import(name: string, source: ImportSource, options?: ImportOptions): Promise<ImportResult> {
+    this.#checkWrite('import');
+    return runImport(name, source, options, {
+      maxEventBytes: this.#maxEventBytes,
+      batchSize: 5000,
+      imported: async (of) => this.#imports.get(of) ?? 0,
+      head: async () => this.#log.head,
+      write: (chunk) => this.#change('import', () => this.#import(chunk)),
+    });
+  }
+
   async head(): Promise<number> {
     this.#check();
     return this.#log.head;
@@ -121,7 +149,14 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
 
   async transaction<Result>(work: (unit: MemoryUnit) => Promise<Result>): Promise<Result> {
     this.#checkWrite('transaction');
-    return this.#mutex.run(() => this.#withUnit(NOTHING_STAGED, work));
+    return this.#mutex.run(async () => {
+      const { layer, commit } = this.#layerOver(this.#committed);
+      const scope = { open: true, layer };
+      const result = await this.#scopes.transaction(scope, new MemoryUnit(scope, layer), work);
+      commit();
+      this.#changes.advance(this.#log.head);
+      return result;
+    });
   }
 
   async generations(processor: string): Promise<readonly Generation[]> {
@@ -186,21 +221,15 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
 
   async loadSnapshot(stream: string): Promise<Snapshot | undefined> {
     this.#check();
-    const stored = this.#snapshots.get(stream);
-    return stored && { ...stored, state: JSON.parse(stored.state) as unknown };
+    return this.#state.loadSnapshot(stream);
   }
 
-  async saveSnapshot({ stream, revision, version, state }: Snapshot): Promise<void> {
-    const json = toJson(state, `snapshot of ${stream}`);
-    await this.#change('saveSnapshot', () => {
-      const stored = this.#snapshots.get(stream);
-      if (stored?.version === version && stored.revision > revision) return;
-      this.#snapshots.set(stream, { stream, revision, version, state: json });
-    });
+  saveSnapshot(snapshot: Snapshot): Promise<void> {
+    return this.#change('saveSnapshot', () => this.#state.saveSnapshot(snapshot));
   }
 
-  async deleteSnapshot(stream: string): Promise<void> {
-    await this.#change('deleteSnapshot', () => this.#snapshots.delete(stream));
+  deleteSnapshot(stream: string): Promise<void> {
+    return this.#change('deleteSnapshot', () => this.#state.deleteSnapshot(stream));
   }
 
   /** Waits for the writes that are under way. Closing twice is no error. */
@@ -229,43 +258,45 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     return this.#mutex.run(work);
   }
 
+  #import(chunk: ImportChunk): number {
+    const { name, after, items } = chunk;
+    const imported = this.#imports.get(name) ?? 0;
+    if (imported !== after) throw new ImportConflictError(name, after, imported);
+    this.#log.import(chunk);
+    this.#imports.set(name, after + items.length);
+    this.#changes.advance(this.#log.head);
+    return this.#log.head;
+  }
+
+  /** Writes appends into the log, or into what a transaction sees of it: all of them with their hook's effects, or nothing. */
   async #write(
+    into: MemoryLayer,
     appends: readonly PreparedAppend[],
     inline: InlineHook<MemoryUnit> | undefined,
   ): Promise<AppendResult[]> {
-    const earlier = this.#log.earlierResults(appends);
+    const earlier = into.log.earlierResults(appends);
     if (earlier) return earlier;
-    const staged = this.#log.stage(appends);
-    if (inline) {
-      const events = staged.events.map((event) => toRecorded(event));
-      await this.#withUnit(staged, (unit) => inline(events, unit));
-    } else {
-      this.#commit(staged);
+    if (!inline) return into.log.append(appends).results;
+    const { layer, commit } = this.#layerOver(into);
+    const { events, results } = layer.log.append(appends);
+    if (events.length > 0) {
+      const recorded = events.map((event) => toRecorded(event));
+      const scope = { open: true, layer };
+      await this.#scopes.run(scope, () => inline(recorded, new MemoryUnit(scope, layer)));
     }
-    return staged.results;
+    commit();
+    return results;
   }
 
-  /** Runs a callback on a layer over the state; when it has ended well, that and what is staged are committed at once. */
-  async #withUnit<Result>(
-    staged: StagedAppends,
-    work: (unit: MemoryUnit) => Promise<Result>,
-  ): Promise<Result> {
-    const layer = new MemoryState(this.#state);
-    const result = await this.#scopes.run((scope) =>
-      work(new MemoryUnit(scope, layer, { committed: this.#log, staged: staged.events })),
-    );
-    layer.commit();
-    this.#commit(staged);
-    return result;
-  }
-
-  #commit(staged: StagedAppends): void {
-    this.#log.commit(staged);
-    this.#changes.advance(this.#log.head);
+  #layerOver({ log, state }: MemoryLayer): { readonly layer: MemoryLayer; readonly commit: () => void } {
+    const layer = { log: new MemoryLog(this.#clock, log), state: new MemoryState(state) };
+    const commit = (): void => {
+      layer.state.commit();
+      layer.log.commit();
+    };
+    return { layer, commit };
   }
 }
-
-const NOTHING_STAGED: StagedAppends = { events: [], results: [] };
 
 /** Makes an empty store in memory. @throws InvalidArgumentError */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {

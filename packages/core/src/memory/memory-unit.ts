@@ -1,31 +1,31 @@
 import { InvalidArgumentError, LeaseLostError } from '../errors.js';
 import { EventReader } from '../store/event-reader.js';
-import type { LogUnit, ReadAllOptions } from '../store/event-store.js';
-import { readAllRange } from '../store/read-range.js';
-import type { DocumentAccess, Lease, LiveGeneration, StateUnit } from '../store/state-store.js';
+import type { LogUnit, ReadAllOptions, ReadStreamOptions } from '../store/event-store.js';
+import { readAllRange, readStreamRange } from '../store/read-range.js';
+import type { DocumentAccess, Lease, LiveGeneration, Snapshot, StateUnit } from '../store/state-store.js';
 import { checkOpen, type TransactionScope } from '../store/transaction-scope.js';
 import { documentAccess } from './memory-documents.js';
-import type { MemoryLog, StoredEvent } from './memory-log.js';
+import type { MemoryLog } from './memory-log.js';
 import { tableName, type MemoryState } from './memory-state.js';
 import type { MemoryTable } from './memory-table.js';
+
+/** What a transaction on a memory store reads and writes: layers over what is committed. */
+export interface MemoryLayer {
+  readonly log: MemoryLog;
+  readonly state: MemoryState;
+}
 
 /** A transaction on a memory store: what it writes shows only through it until it commits. */
 export class MemoryUnit implements StateUnit, LogUnit {
   readonly #scope: TransactionScope;
   readonly #state: MemoryState;
   readonly #log: MemoryLog;
-  readonly #staged: readonly StoredEvent[];
 
   /** @internal `transaction` and inline hooks hand it out. */
-  constructor(
-    scope: TransactionScope,
-    state: MemoryState,
-    log: { readonly committed: MemoryLog; readonly staged: readonly StoredEvent[] },
-  ) {
+  constructor(scope: TransactionScope, { state, log }: MemoryLayer) {
     this.#scope = scope;
     this.#state = state;
-    this.#log = log.committed;
-    this.#staged = log.staged;
+    this.#log = log;
   }
 
   /** @throws InvalidArgumentError when used, if the generation has no such collection */
@@ -52,9 +52,25 @@ export class MemoryUnit implements StateUnit, LogUnit {
     this.#state.activate(processor, generation);
   }
 
-  /** Reads the log with the events of this transaction's own append. */
+  async loadSnapshot(stream: string): Promise<Snapshot | undefined> {
+    this.#check();
+    return this.#state.loadSnapshot(stream);
+  }
+
+  async saveSnapshot(snapshot: Snapshot): Promise<void> {
+    this.#check();
+    this.#state.saveSnapshot(snapshot);
+  }
+
+  /** Reads a stream with the events of this transaction's own appends. */
+  readStream(stream: string, options?: ReadStreamOptions): EventReader {
+    const range = readStreamRange(stream, options);
+    return new EventReader(this.#log.readStream(stream, range, () => this.#check()));
+  }
+
+  /** Reads the log with the events of this transaction's own appends. */
   readAll(options?: ReadAllOptions): EventReader {
-    return new EventReader(this.#log.readAll(readAllRange(options), () => this.#check(), this.#staged));
+    return new EventReader(this.#log.readAll(readAllRange(options), () => this.#check()));
   }
 
   #table(collection: string, generation: number): MemoryTable<string> {

@@ -69,8 +69,9 @@ export type InlineHook<Unit extends StateUnit = StateUnit> = (
   unit: Unit & LogUnit,
 ) => Promise<void>;
 
-/** What an inline hook can do beside a state transaction: read the log as this transaction sees it. */
+/** What the transactions of a store that is log and state can do beside changing the state: read the log as they see it. */
 export interface LogUnit {
+  readStream(stream: string, options?: ReadStreamOptions): EventReader;
   readAll(options?: ReadAllOptions): EventReader;
 }
 
@@ -78,6 +79,13 @@ export interface LogUnit {
 export interface AppendAllOptions<Unit extends StateUnit = StateUnit> {
   /** Where the store's `supports.inline` says so. */
   readonly inline?: InlineHook<Unit>;
+  /**
+   * The unit of a `transaction` of this store, where its `supports.transactions` says so: the events are committed with
+   * whatever else the transaction does, or not at all. Nobody else sees them before, and on some stores all other appends
+   * wait until then. An append that fails is undone alone, and the transaction may go on. Await it before anything else is
+   * done with the unit.
+   */
+  readonly transaction?: StateUnit;
 }
 
 /** Under which condition events are added to one stream, and what goes with them. */
@@ -126,12 +134,53 @@ export interface ReadAllOptions {
   readonly signal?: AbortSignal;
 }
 
+/** One event of an import, for the end of its stream. */
+export interface ImportedEvent extends NewEvent {
+  readonly stream: string;
+  /**
+   * When the event was recorded where it comes from. Times must not go backward in the log, nor lie in the future. Default:
+   * when it is written.
+   */
+  readonly recordedAt?: Date;
+}
+
+/**
+ * Gives the items of an import in their order, beginning behind the first `after` ones, which are in the log already. It
+ * must give the same items in the same order each time.
+ */
+export type ImportSource = (after: number) => Iterable<ImportedEvent> | AsyncIterable<ImportedEvent>;
+
+/** How far an import has come. */
+export interface ImportProgress {
+  /** How many items of the source are in the log, those of earlier calls included. */
+  readonly imported: number;
+  /** The position of the last event. */
+  readonly position: number;
+}
+
+/** What `import` returns when the source has ended. */
+export type ImportResult = ImportProgress;
+
+/** How an import is divided, watched and ended. */
+export interface ImportOptions {
+  /** At most so many events are committed together; other appends wait that long. Default 20,000 on PostgreSQL, else 5,000. */
+  readonly batchSize?: number;
+  /** Called after every commit, and awaited before the next. What it throws ends the import. */
+  readonly onProgress?: (progress: ImportProgress) => void | Promise<void>;
+  /** Ends the import between two items; what is committed stays, and the next call goes on behind it. */
+  readonly signal?: AbortSignal;
+}
+
 /** Where stores of the same contract differ; the conformance suite skips by it. */
 export interface EventStoreSupports {
   /** `appendAll` with more than one stream. */
   readonly multiStreamAppend: boolean;
   /** Inline hooks in the append's transaction. */
   readonly inline: boolean;
+  /** Appends inside a `transaction` of the same store. */
+  readonly transactions: boolean;
+  /** `import`. */
+  readonly imports: boolean;
   /** Positions without gaps, from 1. */
   readonly gaplessPositions: boolean;
 }
@@ -151,7 +200,8 @@ export interface EventStore<Unit extends StateUnit = StateUnit> {
 
   /**
    * Adds events to one stream.
-   * @throws RevisionConflictError, DuplicateEventError, EventTooLargeError, SerializationError, InvalidArgumentError
+   * @throws RevisionConflictError, DuplicateEventError, EventTooLargeError, SerializationError, InvalidArgumentError (also
+   * for the unit of another store), TransactionEndedError, NestedTransactionError inside a transaction that is not given
    */
   append(stream: string, events: readonly NewEvent[], options?: AppendOptions<Unit>): Promise<AppendResult>;
 
@@ -163,6 +213,16 @@ export interface EventStore<Unit extends StateUnit = StateUnit> {
 
   /** Reads the log. A forward read ends at the head; `changes` tells when there is more. */
   readAll(options?: ReadAllOptions): EventReader;
+
+  /**
+   * Loads many events fast, in the order of their source, each behind what its stream has. The store remembers under the
+   * import's name how many items are in, in the same transaction as these. After a crash, an abort or an error, the same
+   * call goes on behind the last one that was committed: none is left out, and none is there twice. Other appends may go
+   * on meanwhile; no expectation is checked and no inline hook runs.
+   * @throws ImportItemError for an item that cannot be taken: everything before it is in the log; ImportConflictError if
+   * two imports of one name run at once; what the source throws, the signal's reason
+   */
+  import(name: string, source: ImportSource, options?: ImportOptions): Promise<ImportResult>;
 
   /** The position of the last event, 0 for an empty log. */
   head(): Promise<number>;

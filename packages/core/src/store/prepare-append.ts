@@ -1,4 +1,4 @@
-import { v7 as uuidv7 } from 'uuid';
+import { newEventId } from '../events/event-id.js';
 import {
   DuplicateEventError,
   EventTooLargeError,
@@ -43,14 +43,7 @@ export function prepareAppends(
 
 /** Checks a stream name. */
 export function checkStream(stream: string): void {
-  if (typeof stream !== 'string' || stream.length === 0 || stream.length > MAX_STREAM_LENGTH) {
-    throw new InvalidArgumentError(
-      'stream',
-      stream,
-      `must be a name of 1 to ${MAX_STREAM_LENGTH} characters`,
-    );
-  }
-  checkText('stream', stream);
+  checkText('stream', stream, MAX_STREAM_LENGTH);
 }
 
 /** The category of a stream: what stands before its first dash. */
@@ -92,8 +85,9 @@ function prepareOne(append: StreamAppend, maxEventBytes: number): PreparedAppend
   return { stream: append.stream, expected, events };
 }
 
-function prepareEvent(event: NewEvent, maxEventBytes: number): PreparedEvent {
-  checkType(event.type);
+/** Checks an event and makes its JSON. @throws InvalidArgumentError, SerializationError, EventTooLargeError */
+export function prepareEvent(event: NewEvent, maxEventBytes: number): PreparedEvent {
+  checkText('event type', event.type, MAX_TYPE_LENGTH);
   const version = event.version ?? 1;
   if (!Number.isSafeInteger(version) || version < 1) {
     throw new InvalidArgumentError(
@@ -111,7 +105,7 @@ function prepareEvent(event: NewEvent, maxEventBytes: number): PreparedEvent {
     if (bytes > maxEventBytes) throw new EventTooLargeError(event.type, bytes, maxEventBytes);
   }
   return {
-    id: event.id === undefined ? uuidv7() : canonicalId(event.id),
+    id: event.id === undefined ? newEventId() : canonicalId(event.id),
     type: event.type,
     version,
     data,
@@ -134,19 +128,11 @@ function canonicalId(id: string): string {
   return id.toLowerCase();
 }
 
-function checkType(type: string): void {
-  if (typeof type !== 'string' || type.length === 0 || type.length > MAX_TYPE_LENGTH) {
-    throw new InvalidArgumentError(
-      'event type',
-      type,
-      `must be a name of 1 to ${MAX_TYPE_LENGTH} characters`,
-    );
+/** Checks a name. Databases refuse or garble NUL and lone surrogates, so every store refuses them. */
+export function checkText(argument: string, text: string, maxLength: number): void {
+  if (typeof text !== 'string' || text.length === 0 || text.length > maxLength) {
+    throw new InvalidArgumentError(argument, text, `must be a name of 1 to ${maxLength} characters`);
   }
-  checkText('event type', type);
-}
-
-/** Databases refuse or garble NUL and lone surrogates, so every store refuses them. */
-function checkText(argument: string, text: string): void {
   // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u001f\u007f]/.test(text) || LONE_SURROGATE.test(text)) {
     throw new InvalidArgumentError(

@@ -105,6 +105,10 @@ export interface StateUnit {
    * retired one's tokens grow, so that whoever holds a lease on it has lost it. An unknown generation is an error.
    */
   activate(processor: string, generation: number): Promise<void>;
+  /** Like `loadSnapshot` of the store, as this transaction sees it. */
+  loadSnapshot(stream: string): Promise<Snapshot | undefined>;
+  /** Like `saveSnapshot` of the store, as part of this transaction. */
+  saveSnapshot(snapshot: Snapshot): Promise<void>;
 }
 
 /** Reads the documents of a live read model. What it returns are copies. */

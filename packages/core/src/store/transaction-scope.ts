@@ -1,28 +1,69 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { NestedTransactionError, TransactionEndedError } from '../errors.js';
+import { InvalidArgumentError, NestedTransactionError, TransactionEndedError } from '../errors.js';
+import { Mutex } from './mutex.js';
 
-/** Whether a transaction's callback still runs. */
+/** Whether a transaction's callback still runs; a store may keep more of its transactions here. */
 export interface TransactionScope {
   open: boolean;
 }
 
-/** Knows which calls come from inside a transaction's callback; one for each store. */
-export class TransactionScopes {
-  readonly #current = new AsyncLocalStorage<TransactionScope>();
+interface RunningTransaction<Scope extends TransactionScope> {
+  readonly scope: Scope;
+  /** Appends in one transaction take turns: each is undone alone if it fails. */
+  readonly turns: Mutex;
+}
 
-  /** @throws NestedTransactionError when called from inside a transaction's callback */
-  checkNotNested(call: string): void {
-    if (this.#current.getStore()?.open) throw new NestedTransactionError(call);
+/** Knows which calls come from inside a transaction's callback, and which units are of its store; one for each store. */
+export class TransactionScopes<Scope extends TransactionScope = TransactionScope> {
+  readonly #current = new AsyncLocalStorage<Scope>();
+  readonly #units = new WeakMap<object, RunningTransaction<Scope>>();
+
+  /** @throws NestedTransactionError when called from inside a transaction's callback, other than that of `own` */
+  checkNotNested(call: string, own?: Scope): void {
+    const current = this.#current.getStore();
+    if (current?.open && current !== own) throw new NestedTransactionError(call);
   }
 
   /** Runs a user's callback with a scope that is open as long as it runs. */
-  async run<Result>(work: (scope: TransactionScope) => Promise<Result>): Promise<Result> {
-    const scope = { open: true };
+  async run<Result>(scope: Scope, work: (scope: Scope) => Promise<Result>): Promise<Result> {
     try {
       return await this.#current.run(scope, () => work(scope));
     } finally {
       scope.open = false;
     }
+  }
+
+  /** Runs a transaction's callback; its unit is one that `within` takes. It ends when all that began in it has. */
+  async transaction<Unit extends object, Result>(
+    scope: Scope,
+    unit: Unit,
+    work: (unit: Unit) => Promise<Result>,
+  ): Promise<Result> {
+    const turns = new Mutex();
+    this.#units.set(unit, { scope, turns });
+    try {
+      return await this.run(scope, () => work(unit));
+    } finally {
+      await turns.run(() => undefined);
+    }
+  }
+
+  /**
+   * Runs a call that takes part in the transaction of a unit, after those that were asked for before.
+   * @throws InvalidArgumentError for a unit of another store, TransactionEndedError, NestedTransactionError
+   */
+  async within<Result>(unit: object, call: string, work: (scope: Scope) => Promise<Result>): Promise<Result> {
+    const running = this.#units.get(unit);
+    if (!running) {
+      throw new InvalidArgumentError('transaction', unit, 'must be the unit of a transaction of this store');
+    }
+    const { scope, turns } = running;
+    checkOpen(scope);
+    this.checkNotNested(call, scope);
+    return turns.run(() => {
+      checkOpen(scope);
+      return work(scope);
+    });
   }
 }
 

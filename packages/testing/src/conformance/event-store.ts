@@ -4,6 +4,7 @@ import { describeAppends } from './appends.js';
 import { describeBadInput } from './bad-input.js';
 import type { StoreHarness } from './harness.js';
 import { describeIdempotency } from './idempotency.js';
+import { describeImports } from './imports.js';
 import { describeLogModel } from './log-model.js';
 import { describeReads } from './reads.js';
 import { describeRoundTrip } from './round-trip.js';
@@ -17,6 +18,7 @@ export function describeEventStore(name: string, harness: StoreHarness<EventStor
     describeReads(harness);
     describeRoundTrip(harness);
     describeTailing(harness);
+    describeImports(harness);
     describeLogModel(harness);
     describeBadInput(harness);
   });

@@ -1,5 +1,8 @@
 import type { Store } from '@refold/core';
 import { describe } from 'mocha';
+import { describeAppendInTransaction } from './append-in-transaction.js';
+import { describeApplicationImports } from './application-imports.js';
+import { describeApplicationInTransaction } from './application-in-transaction.js';
 import { describeEventStore } from './event-store.js';
 import type { StoreHarness } from './harness.js';
 import { describeInline } from './inline.js';
@@ -12,6 +15,9 @@ export function describeStore(name: string, harness: StoreHarness<Store>): void 
   describeStateStore(name, harness);
   describe(`${name}: log and state together`, () => {
     describeLogAndState(harness);
+    describeAppendInTransaction(harness);
+    describeApplicationInTransaction(harness);
+    describeApplicationImports(harness);
     describeInline(harness);
   });
 }
