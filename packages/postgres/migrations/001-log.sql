@@ -191,7 +191,7 @@ begin
   return json_build_array(head, extract(epoch from written_at) * 1000, positions, first_revisions);
 end $$;
 
--- Appends one event: what `append` does with a group of one, and answers the same, in half the time.
+-- Appends one event: what `append` does with a group of one, and answers the same, in about half the time.
 create function {schema}.append_one(
   of_stream text, expected bigint, new_id uuid, new_type text, new_version integer, new_data text, new_metadata text,
   wait_ms integer, channel text
@@ -202,7 +202,12 @@ declare
   written_at timestamptz;
   last_revision bigint;
 begin
-  perform {schema}.lock_log(wait_ms);
+  -- As lock_log begins, without the call: that alone would take a third of the function's time.
+  if not pg_try_advisory_xact_lock(
+    1382377071, ('{schema in a literal}.events'::regclass::oid::bigint - 2147483648)::integer)
+  then
+    perform {schema}.lock_log(wait_ms);
+  end if;
 
   select hot.position, archived.position,
       greatest(date_trunc('milliseconds', clock_timestamp()), hot.recorded_at, archived.recorded_at),
