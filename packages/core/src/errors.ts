@@ -212,6 +212,17 @@ export class AggregateNotFoundError extends RefoldError {
   }
 }
 
+/** The stream is archived: it can be read and replayed, and takes no more events. Nothing was appended. */
+export class StreamArchivedError extends RefoldError {
+  readonly code = 'STREAM_ARCHIVED';
+
+  constructor(readonly stream: string) {
+    super(
+      `Stream "${stream}" is archived and takes no more events: begin a new stream, or reopen it with reopenStream()`,
+    );
+  }
+}
+
 /** The store was closed before or while this call ran. */
 export class StoreClosedError extends RefoldError {
   readonly code = 'STORE_CLOSED';

@@ -20,6 +20,7 @@ export {
   StoreBusyError,
   StoreClosedError,
   StoreUnavailableError,
+  StreamArchivedError,
   TransactionEndedError,
   UnknownEventTypeError,
   UnknownEventVersionError,
@@ -135,6 +136,7 @@ export type {
   ReadStreamOptions,
   RecordedEvent,
   StreamAppend,
+  TruncateOptions,
 } from './store/event-store.js';
 export { EventReader, type EventBatch } from './store/event-reader.js';
 export type {
@@ -176,6 +178,12 @@ export {
   type PreparedAppend,
   type PreparedEvent,
 } from './store/prepare-append.js';
-export { checkPosition, readAllRange, readStreamRange, type ReadRange } from './store/read-range.js';
+export {
+  checkPosition,
+  checkTruncation,
+  readAllRange,
+  readStreamRange,
+  type ReadRange,
+} from './store/read-range.js';
 export { memoryStore, MemoryStore, type MemoryStoreOptions } from './memory/memory-store.js';
 export type { MemoryUnit } from './memory/memory-unit.js';

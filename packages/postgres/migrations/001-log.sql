@@ -83,8 +83,8 @@ begin
   return last;
 end $$;
 
--- Moves the events of a stream below a revision to the archive; null moves them all and closes the stream. Returns how many
--- it moved. It holds up appends as an append does.
+-- Moves the events of a stream below a revision to the archive; null moves them all and closes the stream, if it exists.
+-- Returns how many it moved. It holds up appends as an append does.
 create function {schema}.archive(name text, below bigint, wait_ms integer) returns bigint language plpgsql as $$
 declare
   moved bigint;
@@ -97,10 +97,17 @@ begin
   insert into {schema}.archived_events select * from gone;
   get diagnostics moved = row_count;
   perform set_config('refold.archiving', '', true);
-  if below is null then
+  if below is null and exists (select from {schema}.archived_events a where a.stream = name) then
     insert into {schema}.archived_streams (stream) values (name) on conflict do nothing;
   end if;
   return moved;
+end $$;
+
+-- Lets an archived stream take events again. What was moved stays in the archive.
+create function {schema}.reopen(name text, wait_ms integer) returns void language plpgsql as $$
+begin
+  perform {schema}.lock_log(wait_ms);
+  delete from {schema}.archived_streams s where s.stream = name;
 end $$;
 
 -- Appends a group of requests in one transaction, each with an outcome of its own. A request is one or several appends

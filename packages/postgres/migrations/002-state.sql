@@ -41,7 +41,8 @@ create table {schema}.imports (
 );
 
 -- Begins a chunk of an import, whose events the client then gives their places and copies in: takes the lock of appends, and
--- answers [items imported so far, head, time of the last event, time now], times in milliseconds.
+-- answers [items imported so far, head, time of the last event, time now, whether any stream is archived], times in
+-- milliseconds.
 create function {schema}.begin_import(import_name text, wait_ms integer) returns json language plpgsql as $$
 declare
   last record;
@@ -54,7 +55,8 @@ begin
     coalesce((select i.imported from {schema}.imports i where i.name = import_name), 0),
     greatest(last.position, archived.position, 0),
     coalesce(extract(epoch from greatest(last.recorded_at, archived.recorded_at)) * 1000, 0),
-    floor(extract(epoch from clock_timestamp()) * 1000));
+    floor(extract(epoch from clock_timestamp()) * 1000),
+    exists (select from {schema}.archived_streams));
 end $$;
 
 -- The revisions of streams, in their order; see revision_in_archive for those below -1.

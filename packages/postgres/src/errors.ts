@@ -49,12 +49,3 @@ export class PrivilegeError extends RefoldError {
     super(`The database role lacks a privilege: ${cause.message}. Grant it, or use another role`, { cause });
   }
 }
-
-/** The stream was archived: it can be replayed, and takes no more events. Nothing was appended. */
-export class StreamArchivedError extends RefoldError {
-  readonly code = 'POSTGRES_STREAM_ARCHIVED';
-
-  constructor(readonly stream: string) {
-    super(`Stream "${stream}" is archived and takes no more events: begin a new stream`);
-  }
-}

@@ -10,10 +10,11 @@ import type { Writable } from 'node:stream';
 import type postgres from 'postgres';
 import { plainArray, textArray } from './arrays.js';
 import { codeOf, query, type Runner } from './connection.js';
+import { ARCHIVED_BELOW } from './log-writes.js';
 import type { Schema } from './schema.js';
 
 /** What `begin_import` answers; see migrations/002-state.sql. */
-type Begun = [imported: number, head: number, recordedAt: number, now: number];
+type Begun = [imported: number, head: number, recordedAt: number, now: number, archivedStreams: boolean];
 
 export interface ImporterOptions {
   readonly lockTimeoutMs: number;
@@ -32,7 +33,7 @@ export class Importer {
   readonly #lockTimeoutMs: number;
   readonly #channel: string | null;
   /** Revisions as the last chunk left them: true as long as nobody else has appended. */
-  #revisions = new Map<string, number>();
+  #revisions = new Map<string, number | 'archived'>();
   #head = -1;
 
   constructor(schema: Schema, { lockTimeoutMs, notify }: ImporterOptions) {
@@ -69,9 +70,11 @@ export class Importer {
     const begin = `select ${this.#schema.of('begin_import')}($1, $2::int) as answer`;
     const [row] = await query<{ answer: Begun }>(transaction, begin, [name, this.#lockTimeoutMs]);
     if (!row) throw new Error('The import function gave no answer');
-    const [imported, position, recordedAt, now] = row.answer;
+    const [imported, position, recordedAt, now, archivedStreams] = row.answer;
     if (imported !== after) throw new ImportConflictError(name, after, imported);
-    await this.#loadRevisions(transaction, chunk, position);
+    // An append moves the head; that somebody closes a stream does not.
+    if (position !== this.#head || archivedStreams) this.#forget();
+    await this.#loadRevisions(transaction, chunk);
     const placed = placeImport(chunk, { position, recordedAt, now }, this.#revisions);
     const head = position + items.length;
     const end = `select ${this.#schema.of('end_import')}($1, $2::bigint, $3::bigint, $4::bigint, $5) as archived`;
@@ -84,16 +87,19 @@ export class Importer {
     return head;
   }
 
-  /** One query for the streams of a chunk that are not known; for all of them if others have appended since. */
-  async #loadRevisions(runner: Runner, chunk: ImportChunk, position: number): Promise<void> {
-    if (position !== this.#head || this.#revisions.size > KEPT_REVISIONS) this.#forget();
+  /** One query for the streams of a chunk that are not known. */
+  async #loadRevisions(runner: Runner, chunk: ImportChunk): Promise<void> {
+    if (this.#revisions.size > KEPT_REVISIONS) this.#forget();
     const unknown = new Set<string>();
     for (const { stream } of chunk.items) if (!this.#revisions.has(stream)) unknown.add(stream);
     if (unknown.size === 0) return;
     const names = [...unknown];
     const sql = `select ${this.#schema.of('revisions')}($1::text[]) as answer`;
     const [row] = await query<{ answer: number[] }>(runner, sql, [textArray(names)]);
-    names.forEach((name, index) => this.#revisions.set(name, row?.answer[index] ?? -1));
+    names.forEach((name, index) => {
+      const revision = row?.answer[index] ?? -1;
+      this.#revisions.set(name, revision < ARCHIVED_BELOW ? 'archived' : revision);
+    });
   }
 
   /**

@@ -1,10 +1,4 @@
-export {
-  NewerSchemaError,
-  OutdatedSchemaError,
-  PrivilegeError,
-  StreamArchivedError,
-  UnsuitableDatabaseError,
-} from './errors.js';
+export { NewerSchemaError, OutdatedSchemaError, PrivilegeError, UnsuitableDatabaseError } from './errors.js';
 export { migrationSql } from './migrations.js';
 export type { Database } from './connection.js';
 export {

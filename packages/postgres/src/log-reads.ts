@@ -60,7 +60,6 @@ export class LogReads {
     else yield* this.#readBackward(runner, range, check);
   }
 
-  /** The events that are not archived. */
   async *readStream(
     runner: Runner,
     stream: string,
@@ -70,7 +69,7 @@ export class LogReads {
     const forward = range.direction === 'forward';
     let { after, limit } = range;
     let to = Math.min(range.to, Number.MAX_SAFE_INTEGER);
-    const sql = `select ${COLUMNS} from ${this.#schema.of('events')}
+    const sql = `select ${COLUMNS} from ${this.#schema.of(range.archived ? 'log' : 'events')}
       where stream = $1 and revision > $2::bigint and revision <= $3::bigint
       order by revision ${forward ? 'asc' : 'desc'} limit $4::int`;
     while (limit > 0 && after < to) {

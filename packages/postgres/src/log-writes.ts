@@ -1,6 +1,7 @@
 import {
   conflictOf,
   DuplicateEventError,
+  StreamArchivedError,
   type AppendResult,
   type ExpectedRevision,
   type PreparedAppend,
@@ -8,7 +9,6 @@ import {
   type Settled,
 } from '@refold/core';
 import { plainArray, textArray } from './arrays.js';
-import { StreamArchivedError } from './errors.js';
 import { codeOf, query, type Runner, type Value } from './connection.js';
 import type { Schema } from './schema.js';
 
@@ -39,8 +39,8 @@ interface Stored {
   readonly position: string;
 }
 
-/** Below this, the append function's revisions are those of archived streams. */
-const ARCHIVED_BELOW = -9;
+/** Below this, the revisions of the SQL functions are those of archived streams. */
+export const ARCHIVED_BELOW = -9;
 
 const UNIQUE_VIOLATION = '23505';
 
@@ -52,6 +52,7 @@ export interface LogWritesOptions {
 
 /** Writes the log, by one statement a group. */
 export class LogWrites {
+  readonly #schema: Schema;
   readonly #appendSql: string;
   readonly #appendOneSql: string;
   readonly #withinSql: string;
@@ -63,6 +64,7 @@ export class LogWrites {
   readonly #idleTransactionMs: number;
 
   constructor(schema: Schema, options: LogWritesOptions) {
+    this.#schema = schema;
     const parameters = `$1::int[], $2::int[], $3::bigint[], $4::int[], $5::text[], $6::int[], $7::int[], $8::text[],
       $9::uuid[], $10::text[], $11::int[], $12::text[], $13::text[], $14::int, $15::text`;
     this.#appendSql = `select ${schema.of('append')}(${parameters}) as answer`;
@@ -122,6 +124,17 @@ export class LogWrites {
       if (outcome && 'value' in outcome) await this.#addEmpty(runner, requests[index] ?? [], outcome.value);
     }
     return outcomes;
+  }
+
+  /** Moves the events of a stream below a revision to the archive, or all and closes it; returns how many. */
+  async archive(runner: Runner, stream: string, before: number | null): Promise<number> {
+    const sql = `select ${this.#schema.of('archive')}($1, $2::bigint, $3::int) as moved`;
+    const [row] = await query<{ moved: string }>(runner, sql, [stream, before, this.#lockTimeoutMs]);
+    return Number(row?.moved ?? 0);
+  }
+
+  async reopen(runner: Runner, stream: string): Promise<void> {
+    await query(runner, `select ${this.#schema.of('reopen')}($1, $2::int)`, [stream, this.#lockTimeoutMs]);
   }
 
   /** What an append of nothing returns. */

@@ -1,5 +1,7 @@
 import {
   checkPosition,
+  checkStream,
+  checkTruncation,
   consoleLogger,
   DEFAULT_MAX_EVENT_BYTES,
   EventReader,
@@ -39,6 +41,7 @@ import {
   type StateUnit,
   type StreamAppend,
   type TransactionScope,
+  type TruncateOptions,
 } from '@refold/core';
 import type postgres from 'postgres';
 import { Appender } from './appender.js';
@@ -99,6 +102,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     inline: true,
     transactions: true,
     imports: true,
+    archiving: true,
     gaplessPositions: true,
   };
 
@@ -194,6 +198,21 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
         return head;
       },
     });
+  }
+
+  async truncateStream(stream: string, { before }: TruncateOptions): Promise<number> {
+    checkTruncation(stream, before);
+    return this.#write('truncateStream', (sql) => this.#writes.archive(sql, stream, before));
+  }
+
+  async archiveStream(stream: string): Promise<number> {
+    checkStream(stream);
+    return this.#write('archiveStream', (sql) => this.#writes.archive(sql, stream, null));
+  }
+
+  async reopenStream(stream: string): Promise<void> {
+    checkStream(stream);
+    await this.#write('reopenStream', (sql) => this.#writes.reopen(sql, stream));
   }
 
   head(): Promise<number> {

@@ -5,6 +5,7 @@ import {
   memoryStore,
   RevisionConflictError,
   StoreBusyError,
+  StreamArchivedError,
   type NewEvent,
 } from '@refold/core';
 import {
@@ -13,7 +14,6 @@ import {
   OutdatedSchemaError,
   postgresStore,
   sqlProjection,
-  StreamArchivedError,
   type PostgresStore,
   type PostgresStoreOptions,
 } from '@refold/postgres';

@@ -16,6 +16,10 @@ type Row = [
 
 const COLUMNS = 'position, stream, revision, id, type, version, recorded_at, data, metadata';
 
+const HEAD = `select max(
+  coalesce((select max(position) from refold_events), 0),
+  coalesce((select max(position) from refold_archived_events), 0))`;
+
 /** A filtered page looks at this many positions at most, so that a rare type never blocks the event loop for long. */
 const SCAN = 20_000;
 
@@ -38,7 +42,7 @@ export class LogReads {
   }
 
   head(): number {
-    return Number(this.#statements.values('select coalesce(max(position), 0) from refold_events').get());
+    return Number(this.#statements.values(HEAD).get());
   }
 
   /** `check` runs before every page; it throws when the store is closed or the transaction has ended. */
@@ -54,9 +58,9 @@ export class LogReads {
     while (limit > 0 && after < to) {
       checkPage(range, check);
       const size = Math.min(limit, this.#pageSize(range));
-      const sql = `select ${COLUMNS} from refold_events where stream = ? and revision > ? and revision <= ?
+      const sql = `${selection('stream = ? and revision > ? and revision <= ?', range)}
         order by revision ${forward ? 'asc' : 'desc'} limit ?`;
-      const rows = this.#page(sql, [stream, after, to, size]);
+      const rows = this.#page(sql, [...twice([stream, after, to], range), size]);
       const last = rows.at(-1);
       if (!last) return;
       yield { events: rows, through: last.revision };
@@ -100,9 +104,10 @@ export class LogReads {
     }
   }
 
-  #range({ filter, direction }: ReadRange, after: number, to: number, size: number): RecordedEvent[] {
+  #range(range: ReadRange, after: number, to: number, size: number): RecordedEvent[] {
     const conditions = ['position > ?', 'position <= ?'];
     const values: unknown[] = [after, to];
+    const { filter, direction } = range;
     for (const [column, names] of [
       ['type', filter?.types],
       ['category', filter?.categories],
@@ -111,9 +116,9 @@ export class LogReads {
       conditions.push(`${column} in (select value from json_each(?))`);
       values.push(JSON.stringify(names));
     }
-    const sql = `select ${COLUMNS} from refold_events where ${conditions.join(' and ')}
+    const sql = `${selection(conditions.join(' and '), range)}
       order by position ${direction === 'forward' ? 'asc' : 'desc'} limit ?`;
-    return this.#page(sql, [...values, size]);
+    return this.#page(sql, [...twice(values, range), size]);
   }
 
   #page(sql: string, values: readonly unknown[]): RecordedEvent[] {
@@ -146,6 +151,16 @@ export function toEvent(row: Row): RecordedEvent {
     metadata: metadata === null ? NO_METADATA : (JSON.parse(metadata) as EventMetadata),
     data: JSON.parse(row[7]) as unknown,
   };
+}
+
+/** Rows of the hot path, and of the archive where that is read too: SQLite merges them in the order that is asked for. */
+function selection(condition: string, { archived }: ReadRange): string {
+  const hot = `select ${COLUMNS} from refold_events where ${condition}`;
+  return archived ? `${hot} union all select ${COLUMNS} from refold_archived_events where ${condition}` : hot;
+}
+
+function twice(values: readonly unknown[], { archived }: ReadRange): unknown[] {
+  return archived ? [...values, ...values] : [...values];
 }
 
 function checkPage({ signal }: ReadRange, check: () => void): void {

@@ -3,6 +3,7 @@ import {
   DuplicateEventError,
   ImportItemError,
   placeImport,
+  StreamArchivedError,
   type AppendResult,
   type Clock,
   type ImportChunk,
@@ -44,11 +45,33 @@ export class LogWrites {
     return { position, recordedAt: Math.max(Math.floor(this.#clock.now()), recordedAt) };
   }
 
-  revision(stream: string): number {
-    const revision = this.#statements
-      .values('select max(revision) from refold_events where stream = ?')
-      .get(stream);
-    return typeof revision === 'number' ? revision : -1;
+  /** Moves events of a stream to the archive; returns how many. */
+  truncate(stream: string, before: number): number {
+    const columns = 'position, stream, revision, id, type, version, recorded_at, data, metadata';
+    this.#statements
+      .run(
+        `insert into refold_archived_events (${columns})
+         select ${columns} from refold_events where stream = ? and revision < ?`,
+      )
+      .run(stream, before);
+    return this.#statements
+      .run('delete from refold_events where stream = ? and revision < ?')
+      .run(stream, before).changes;
+  }
+
+  /** Moves all events of a stream to the archive and closes it, if it exists. */
+  archive(stream: string): number {
+    const moved = this.truncate(stream, Number.MAX_SAFE_INTEGER);
+    if (revisionOf(this.#statements, stream) >= 0) {
+      this.#statements
+        .run('insert into refold_archived_streams (stream, archived_at) values (?, ?) on conflict do nothing')
+        .run(stream, Math.floor(this.#clock.now()));
+    }
+    return moved;
+  }
+
+  reopen(stream: string): void {
+    this.#statements.run('delete from refold_archived_streams where stream = ?').run(stream);
   }
 
   savepoint(): void {
@@ -65,10 +88,12 @@ export class LogWrites {
 
   /**
    * Writes one append. Its events are all there or, where several were to be, to be undone by the caller's savepoint.
-   * @throws RevisionConflictError, or SQLite's constraint error for an id that is taken
+   * @throws RevisionConflictError, StreamArchivedError, or SQLite's constraint error for an id that is taken
    */
   write({ stream, expected, events }: PreparedAppend, tip: Tip): AppendResult {
-    let revision = this.revision(stream);
+    const last = this.#openRevision(stream);
+    if (last === undefined) throw new StreamArchivedError(stream);
+    let revision = last;
     const conflict = conflictOf(stream, expected, revision);
     if (conflict) throw conflict;
     const insert = this.#insert();
@@ -105,9 +130,9 @@ export class LogWrites {
   import(chunk: ImportChunk): number {
     const last = this.#last();
     const insert = this.#insert();
-    const revisions = new Map<string, number>();
+    const revisions = new Map<string, number | 'archived'>();
     for (const { stream } of chunk.items) {
-      if (!revisions.has(stream)) revisions.set(stream, this.revision(stream));
+      if (!revisions.has(stream)) revisions.set(stream, this.#openRevision(stream) ?? 'archived');
     }
     const placed = placeImport(chunk, { ...last, now: Math.floor(this.#clock.now()) }, revisions);
     for (const [index, event] of placed.entries()) {
@@ -139,7 +164,7 @@ export class LogWrites {
 
   /** What an append of nothing returns. */
   current(stream: string): AppendResult {
-    return { stream, revision: this.revision(stream), position: this.tip().position };
+    return { stream, revision: revisionOf(this.#statements, stream), position: this.tip().position };
   }
 
   /** What an append wrote, as a reader will see it. */
@@ -177,11 +202,25 @@ export class LogWrites {
     return { stream, revision: first.revision + last, position: first.position + last };
   }
 
+  /** The revision of a stream; undefined for one that is closed. */
+  #openRevision(stream: string): number | undefined {
+    const hot = this.#statements.values(LAST_HOT).get(stream);
+    if (typeof hot === 'number') return hot;
+    const closed = 'select 1 from refold_archived_streams where stream = ?';
+    return this.#statements.values(closed).get(stream) === undefined
+      ? revisionOf(this.#statements, stream)
+      : undefined;
+  }
+
   #last(): Tip {
     const last = this.#statements
       .objects(
         `select position, recorded_at as recordedAt from refold_events
-         where position = (select max(position) from refold_events)`,
+         where position = (select max(position) from refold_events)
+         union all
+         select position, recorded_at from refold_archived_events
+         where position = (select max(position) from refold_archived_events)
+         order by position desc limit 1`,
       )
       .get() as Tip | undefined;
     return last ?? { position: 0, recordedAt: 0 };
@@ -196,9 +235,23 @@ export class LogWrites {
 
   #stored(id: string): Stored | undefined {
     return this.#statements
-      .objects('select position, stream, revision from refold_events where id = ?')
-      .get(id) as Stored | undefined;
+      .objects(
+        `select position, stream, revision from refold_events where id = ?
+         union all select position, stream, revision from refold_archived_events where id = ?`,
+      )
+      .get(id, id) as Stored | undefined;
   }
+}
+
+const LAST_HOT = 'select max(revision) from refold_events where stream = ?';
+
+/** The revision of a stream, archived or not, as one connection sees it; -1 for one that does not exist. */
+export function revisionOf(statements: Statements, stream: string): number {
+  const hot = statements.values(LAST_HOT).get(stream);
+  if (typeof hot === 'number') return hot;
+  const archived = 'select max(revision) from refold_archived_events where stream = ?';
+  const last = statements.values(archived).get(stream);
+  return typeof last === 'number' ? last : -1;
 }
 
 /** How many items of an import are in the log, as one connection sees it. */

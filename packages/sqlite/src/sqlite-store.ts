@@ -1,5 +1,7 @@
 import {
   checkPosition,
+  checkStream,
+  checkTruncation,
   DEFAULT_MAX_EVENT_BYTES,
   EventReader,
   ImportConflictError,
@@ -37,6 +39,7 @@ import {
   type Snapshot,
   type StateStore,
   type StreamAppend,
+  type TruncateOptions,
 } from '@refold/core';
 import type Database from 'better-sqlite3';
 import { ChangeFeed } from './change-feed.js';
@@ -45,7 +48,7 @@ import { openReader, openWriter, type Durability } from './database.js';
 import { documentReader } from './document-reader.js';
 import { LogAppends } from './log-appends.js';
 import { LogReads } from './log-reads.js';
-import { importedOf, LogWrites } from './log-writes.js';
+import { importedOf, LogWrites, revisionOf } from './log-writes.js';
 import { documentAccess, SqliteUnit } from './sqlite-unit.js';
 import { StateTables } from './state-tables.js';
 import { Statements } from './statements.js';
@@ -75,6 +78,7 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
     inline: true,
     transactions: true,
     imports: true,
+    archiving: true,
     gaplessPositions: true,
   };
 
@@ -167,6 +171,21 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
       head: () => this.head(),
       write: (chunk) => this.#import(chunk),
     });
+  }
+
+  async truncateStream(stream: string, { before }: TruncateOptions): Promise<number> {
+    checkTruncation(stream, before);
+    return this.#write('truncateStream', () => this.#writes.truncate(stream, before));
+  }
+
+  async archiveStream(stream: string): Promise<number> {
+    checkStream(stream);
+    return this.#write('archiveStream', () => this.#writes.archive(stream));
+  }
+
+  async reopenStream(stream: string): Promise<void> {
+    checkStream(stream);
+    await this.#write('reopenStream', () => this.#writes.reopen(stream));
   }
 
   async head(): Promise<number> {
@@ -314,12 +333,11 @@ export class SqliteStore implements EventStore<SqliteUnit>, StateStore<SqliteUni
   /** Appending nothing is no operation: it only looks. */
   #nothing(appends: readonly PreparedAppend[]): AppendResult[] {
     const position = this.#reads.head();
-    return appends.map(({ stream }) => ({ stream, revision: this.#revision(stream), position }));
-  }
-
-  #revision(stream: string): number {
-    const sql = 'select coalesce(max(revision), -1) from refold_events where stream = ?';
-    return Number(this.#readStatements.values(sql).get(stream));
+    return appends.map(({ stream }) => ({
+      stream,
+      revision: revisionOf(this.#readStatements, stream),
+      position,
+    }));
   }
 
   async #import(chunk: ImportChunk): Promise<number> {

@@ -44,6 +44,30 @@ describe('migrations', () => {
     assert.isTrue(readFileSync(file).equals(before));
   });
 
+  it('lead a file of the first version on, with everything in it', async () => {
+    const file = files.fresh();
+    const old = files.connect(file);
+    old.exec(readFileSync(new URL('../migrations/001-log-and-state.sql', import.meta.url), 'utf8'));
+    old.pragma(`application_id = ${Buffer.from('Refo').readInt32BE()}`);
+    old.pragma('user_version = 1');
+    const insert = old.prepare(
+      `insert into refold_events (position, stream, revision, id, type, version, recorded_at, data)
+       values (?, 'order-1', ?, ?, 'Happened', 1, 1000, '{}')`,
+    );
+    const ids = newEvents(3).map(({ id }, index) => {
+      insert.run(index + 1, index, id);
+      return id;
+    });
+    old.close();
+    const store = await files.open(file);
+    assert.deepEqual(await logIds(store), ids);
+    assert.equal(await store.truncateStream('order-1', { before: 2 }), 2);
+    assert.equal((await store.append('order-1', [newEvent()], { expected: 2 })).position, 4);
+    assert.deepEqual((await logIds(store)).slice(0, 3), ids);
+    const version = files.connect(file, { readonly: true }).pragma('user_version', { simple: true });
+    assert.equal(version, MIGRATIONS.length);
+  });
+
   it('take over an empty file', async () => {
     const file = files.fresh();
     files.connect(file).close();
@@ -87,6 +111,28 @@ describe('events', () => {
         assert.deepEqual(await store.readAll().toArray(), before);
       });
     }
+  }
+
+  const all = `select ${columns} from refold_archived_events`;
+  const inArchive: Readonly<Record<string, string>> = {
+    'an update of an archived one': `update refold_archived_events set data = '"forged"'`,
+    'a delete of an archived one': 'delete from refold_archived_events',
+    'a replace of an archived one': `replace into refold_archived_events ${all}`,
+    'a forged one in the archive': `insert into refold_archived_events (${columns}) select ${copy({ position: '99', revision: '99', id: "'x'" })} from refold_archived_events limit 1`,
+    'one in the archive that differs': `insert into refold_archived_events (${columns}) select ${copy({ data: '\'"forged"\'' })} from refold_events`,
+    'a delete of one that is not archived': 'delete from refold_events',
+    'an archived one that comes back': `insert into refold_events (${columns}) select ${copy({ position: '99', revision: '99' })} from refold_archived_events limit 1`,
+  };
+  for (const [name, sql] of Object.entries(inArchive)) {
+    it(`outlive ${name} through SQL`, async () => {
+      const file = files.fresh();
+      const store = await files.open(file);
+      await store.append('order-1', newEvents(3));
+      await store.truncateStream('order-1', { before: 2 });
+      const before = await store.readAll().toArray();
+      assert.throws(() => files.connect(file).exec(sql), /events are facts/);
+      assert.deepEqual(await store.readAll().toArray(), before);
+    });
   }
 
   it('outlive an insert or ignore, which adds nothing', async () => {

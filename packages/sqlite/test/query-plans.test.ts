@@ -13,6 +13,12 @@ const LAST_OF_STREAM = 'SEARCH refold_events USING COVERING INDEX refold_events_
 /** `max(position)`: one step to the end of the table. */
 const HEAD = 'SEARCH refold_events';
 const ONE = 'SEARCH refold_events USING INTEGER PRIMARY KEY (rowid=?)';
+/** The same in the archive. */
+const archived = (step: string): string => step.replaceAll('refold_events', 'refold_archived_events');
+const both = (...steps: string[]): string[] => [...steps, ...steps.map(archived)];
+const MOVED = 'SEARCH refold_events USING INDEX refold_events_stream (stream=? AND revision<?)';
+const GONE = 'SEARCH refold_events USING COVERING INDEX refold_events_stream (stream=? AND revision<?)';
+const CLOSED = 'SEARCH refold_archived_streams USING PRIMARY KEY (stream=?)';
 
 describe('the statements on the log', () => {
   const files = useFiles();
@@ -44,30 +50,45 @@ describe('the statements on the log', () => {
       run: (store) => store.readStream('order-1', { direction: 'backward', limit: 1 }).toArray(),
       uses: [BY_STREAM],
     },
-    'read the log forward': { run: (store) => store.readAll().toArray(), uses: [HEAD, BY_POSITION] },
+    'read a stream with its archived events': {
+      run: (store) => store.readStream('order-1', { archived: true }).toArray(),
+      uses: both(BY_STREAM),
+    },
+    'read the log forward': { run: (store) => store.readAll().toArray(), uses: both(HEAD, BY_POSITION) },
     'read the log backward': {
       run: (store) => store.readAll({ direction: 'backward' }).toArray(),
-      uses: [HEAD, BY_POSITION],
+      uses: both(HEAD, BY_POSITION),
     },
     'read the log forward by type': {
       run: (store) => store.readAll({ filter: { types: filter.types } }).toArray(),
-      uses: [HEAD, BY_POSITION],
+      uses: both(HEAD, BY_POSITION),
     },
     'read the log forward by category': {
       run: (store) => store.readAll({ filter: { categories: filter.categories } }).toArray(),
-      uses: [HEAD, BY_POSITION],
+      uses: both(HEAD, BY_POSITION),
     },
     'read the log backward by type and category': {
       run: (store) => store.readAll({ filter, direction: 'backward' }).toArray(),
-      uses: [HEAD, BY_POSITION],
+      uses: both(HEAD, BY_POSITION),
     },
-    'look for the head': { run: (store) => store.head(), uses: [HEAD] },
-    'wait for changes': { run: (store) => store.changes(0), uses: [HEAD] },
-    append: { run: (store) => store.append('order-1', newEvents(2)), uses: [HEAD, ONE, LAST_OF_STREAM] },
-    'append nothing': { run: (store) => store.append('order-1', []), uses: [HEAD, LAST_OF_STREAM] },
+    'look for the head': { run: (store) => store.head(), uses: both(HEAD) },
+    'wait for changes': { run: (store) => store.changes(0), uses: both(HEAD) },
+    append: {
+      run: (store) => store.append('order-1', newEvents(2)),
+      uses: [...both(HEAD, ONE), LAST_OF_STREAM],
+    },
+    'append to a new stream': {
+      run: (store) => store.append('order-2', newEvents(2)),
+      uses: [...both(HEAD, ONE, LAST_OF_STREAM), CLOSED],
+    },
+    'append nothing': { run: (store) => store.append('order-1', []), uses: [...both(HEAD), LAST_OF_STREAM] },
     'repeat an append': {
       run: (store) => store.append('order-1', [repeated]),
-      uses: [HEAD, ONE, LAST_OF_STREAM, BY_ID],
+      uses: [...both(HEAD, ONE, BY_ID), LAST_OF_STREAM],
+    },
+    'truncate a stream': {
+      run: (store) => store.truncateStream('order-1', { before: 10 }),
+      uses: [MOVED, GONE],
     },
   };
 
@@ -81,9 +102,9 @@ describe('the statements on the log', () => {
       prepared.length = 0;
       await run(store);
       const steps = prepared.splice(0).flatMap((sql) => planOf(other, sql));
-      assert.sameMembers([...new Set(steps.filter((step) => step.includes('refold_events')))], uses);
+      assert.sameMembers([...new Set(steps.filter((step) => step.includes('refold_')))], uses);
       const scans = steps.filter((step) => step.startsWith('SCAN'));
-      assert.isEmpty(scans.filter((step) => !step.startsWith('SCAN json_each')));
+      assert.isEmpty(scans.filter((step) => !/^SCAN (json_each|CONSTANT ROW)/.test(step)));
     });
   }
 });

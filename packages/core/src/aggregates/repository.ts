@@ -267,7 +267,9 @@ export class Repository<A extends Aggregate> {
 
   async #fold(aggregate: A, source: Source, range: ReadStreamOptions, until?: Date): Promise<void> {
     const { codec } = this.#context;
-    for await (const { events } of source.readStream(this.streamOf(aggregate.id), range).batches()) {
+    // A state is never folded from the events that happen to be in the hot path.
+    const reader = source.readStream(this.streamOf(aggregate.id), { ...range, archived: true });
+    for await (const { events } of reader.batches()) {
       for (const recorded of events) {
         if (until && recorded.recordedAt > until) return;
         aggregateInternals.fold(aggregate, codec.domainEvent(codec.decode(recorded)));

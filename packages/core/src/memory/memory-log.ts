@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../clock.js';
-import { DuplicateEventError, ImportItemError } from '../errors.js';
+import { DuplicateEventError, ImportItemError, StreamArchivedError } from '../errors.js';
 import type { EventBatch } from '../store/event-reader.js';
 import type { AppendResult, EventFilter, EventMetadata, RecordedEvent } from '../store/event-store.js';
 import { conflictOf } from '../store/expected-revision.js';
@@ -42,6 +42,9 @@ export class MemoryLog {
   readonly #events: StoredEvent[] = [];
   readonly #streams = new Map<string, StoredEvent[]>();
   readonly #ids = new Map<string, StoredEvent>();
+  /** The lowest revision of a stream that is not archived. */
+  readonly #archivedBelow = new Map<string, number>();
+  readonly #closed = new Set<string>();
 
   constructor(clock: Clock, below?: MemoryLog) {
     this.#clock = clock;
@@ -72,12 +75,13 @@ export class MemoryLog {
     });
   }
 
-  /** Checks the appends' conditions, and writes them all or none. @throws RevisionConflictError */
+  /** Checks the appends' conditions, and writes them all or none. @throws RevisionConflictError, StreamArchivedError */
   append(appends: readonly PreparedAppend[]): WrittenAppends {
     const recordedAt = Math.max(Math.floor(this.#clock.now()), this.#last()?.recordedAt ?? 0);
     const events: StoredEvent[] = [];
     for (const { stream, expected, events: added } of appends) {
       if (added.length === 0) continue;
+      if (this.#isClosed(stream)) throw new StreamArchivedError(stream);
       let revision = this.#length(stream) - 1;
       const conflict = conflictOf(stream, expected, revision);
       if (conflict) throw conflict;
@@ -101,9 +105,25 @@ export class MemoryLog {
       const duplicate = new DuplicateEventError(one.id, one.stream);
       throw new ImportItemError(name, after + known + 1, one.stream, duplicate);
     }
-    const revisions = new Map(items.map(({ stream }) => [stream, this.#length(stream) - 1]));
+    const revisionOf = (stream: string): number | 'archived' =>
+      this.#isClosed(stream) ? 'archived' : this.#length(stream) - 1;
+    const revisions = new Map(items.map(({ stream }) => [stream, revisionOf(stream)]));
     const tip = { position: this.head, recordedAt, now: Math.floor(this.#clock.now()) };
     for (const event of placeImport(chunk, tip, revisions)) this.#add(event);
+  }
+
+  /** Archives the events of a stream below a revision, or all and closes it; returns how many. */
+  archive(stream: string, before = Infinity): number {
+    const length = this.#length(stream);
+    if (before === Infinity && length > 0) this.#closed.add(stream);
+    const from = this.#firstHot(stream);
+    const below = Math.max(from, Math.min(before, length));
+    this.#archivedBelow.set(stream, below);
+    return below - from;
+  }
+
+  reopen(stream: string): void {
+    this.#closed.delete(stream);
   }
 
   /** Writes this layer into the log below it. */
@@ -114,7 +134,7 @@ export class MemoryLog {
   /** `check` runs before every batch; it throws when the store is closed. */
   readStream(stream: string, range: ReadRange, check: () => void): AsyncGenerator<EventBatch, void> {
     const source = (): Rows => ({
-      first: 0,
+      first: range.archived ? 0 : this.#firstHot(stream),
       last: this.#length(stream) - 1,
       at: (revision) => this.#ofStream(stream, revision),
     });
@@ -142,6 +162,14 @@ export class MemoryLog {
 
   #length(stream: string): number {
     return (this.#below ? this.#below.#length(stream) : 0) + (this.#streams.get(stream)?.length ?? 0);
+  }
+
+  #firstHot(stream: string): number {
+    return this.#below ? this.#below.#firstHot(stream) : (this.#archivedBelow.get(stream) ?? 0);
+  }
+
+  #isClosed(stream: string): boolean {
+    return this.#below ? this.#below.#isClosed(stream) : this.#closed.has(stream);
   }
 
   #last(): StoredEvent | undefined {

@@ -17,12 +17,18 @@ import type {
   ReadAllOptions,
   ReadStreamOptions,
   StreamAppend,
+  TruncateOptions,
 } from '../store/event-store.js';
 import { runImport, type ImportChunk } from '../store/importing.js';
 import { Mutex } from '../store/mutex.js';
-import { DEFAULT_MAX_EVENT_BYTES, prepareAppends, type PreparedAppend } from '../store/prepare-append.js';
+import {
+  checkStream,
+  DEFAULT_MAX_EVENT_BYTES,
+  prepareAppends,
+  type PreparedAppend,
+} from '../store/prepare-append.js';
 import { TransactionScopes, type TransactionScope } from '../store/transaction-scope.js';
-import { checkPosition, readAllRange, readStreamRange } from '../store/read-range.js';
+import { checkPosition, checkTruncation, readAllRange, readStreamRange } from '../store/read-range.js';
 import type {
   DocumentAccess,
   DocumentReader,
@@ -60,6 +66,7 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
     inline: true,
     transactions: true,
     imports: true,
+    archiving: true,
     gaplessPositions: true,
   };
 
@@ -135,6 +142,21 @@ export class MemoryStore implements EventStore<MemoryUnit>, StateStore<MemoryUni
       head: async () => this.#log.head,
       write: (chunk) => this.#change('import', () => this.#import(chunk)),
     });
+  }
+
+  async truncateStream(stream: string, { before }: TruncateOptions): Promise<number> {
+    checkTruncation(stream, before);
+    return this.#change('truncateStream', () => this.#log.archive(stream, before));
+  }
+
+  async archiveStream(stream: string): Promise<number> {
+    checkStream(stream);
+    return this.#change('archiveStream', () => this.#log.archive(stream));
+  }
+
+  async reopenStream(stream: string): Promise<void> {
+    checkStream(stream);
+    await this.#change('reopenStream', () => this.#log.reopen(stream));
   }
 
   async head(): Promise<number> {

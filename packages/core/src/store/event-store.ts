@@ -107,6 +107,8 @@ export interface ReadStreamOptions {
   readonly direction?: Direction;
   /** At most so many events. Default: no limit. */
   readonly limit?: number;
+  /** Whether to read the stream's archived events too. Default false. */
+  readonly archived?: boolean;
   /** At most so many events a batch. Default 1000. */
   readonly batchSize?: number;
   readonly signal?: AbortSignal;
@@ -132,6 +134,12 @@ export interface ReadAllOptions {
   /** At most so many events a batch. Default 1000. */
   readonly batchSize?: number;
   readonly signal?: AbortSignal;
+}
+
+/** Which events `truncateStream` moves. */
+export interface TruncateOptions {
+  /** The lowest revision that stays in the hot path. */
+  readonly before: number;
 }
 
 /** One event of an import, for the end of its stream. */
@@ -181,6 +189,8 @@ export interface EventStoreSupports {
   readonly transactions: boolean;
   /** `import`. */
   readonly imports: boolean;
+  /** `truncateStream`, `archiveStream` and `reopenStream`. */
+  readonly archiving: boolean;
   /** Positions without gaps, from 1. */
   readonly gaplessPositions: boolean;
 }
@@ -200,7 +210,7 @@ export interface EventStore<Unit extends StateUnit = StateUnit> {
 
   /**
    * Adds events to one stream.
-   * @throws RevisionConflictError, DuplicateEventError, EventTooLargeError, SerializationError, InvalidArgumentError (also
+   * @throws RevisionConflictError, StreamArchivedError, DuplicateEventError, EventTooLargeError, SerializationError, InvalidArgumentError (also
    * for the unit of another store), TransactionEndedError, NestedTransactionError inside a transaction that is not given
    */
   append(stream: string, events: readonly NewEvent[], options?: AppendOptions<Unit>): Promise<AppendResult>;
@@ -223,6 +233,22 @@ export interface EventStore<Unit extends StateUnit = StateUnit> {
    * two imports of one name run at once; what the source throws, the signal's reason
    */
   import(name: string, source: ImportSource, options?: ImportOptions): Promise<ImportResult>;
+
+  /**
+   * Moves the events of a stream below a revision out of the hot path; returns how many were moved. Nothing is lost: they
+   * keep their positions and ids, `readAll` returns them like all others, and `readStream` does if it is told to read
+   * `archived` ones. The stream's revision stays what it is, and it takes events as before.
+   */
+  truncateStream(stream: string, options: TruncateOptions): Promise<number>;
+
+  /**
+   * Moves all events of a stream out of the hot path, like `truncateStream`, and closes it: appends to it fail with
+   * StreamArchivedError until `reopenStream`. A stream that does not exist stays so.
+   */
+  archiveStream(stream: string): Promise<number>;
+
+  /** Lets a stream take events again, behind its last revision. What was moved stays in the archive. */
+  reopenStream(stream: string): Promise<void>;
 
   /** The position of the last event, 0 for an empty log. */
   head(): Promise<number>;

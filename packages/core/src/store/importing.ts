@@ -1,5 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
-import { DuplicateEventError, ImportItemError, InvalidArgumentError } from '../errors.js';
+import {
+  DuplicateEventError,
+  ImportItemError,
+  InvalidArgumentError,
+  StreamArchivedError,
+} from '../errors.js';
 import type {
   ImportedEvent,
   ImportOptions,
@@ -257,19 +262,22 @@ function streamOf(item: unknown): string | undefined {
 /**
  * Gives the items of a chunk their places behind the end of the log. `revisions` has the revision of every stream, -1 for
  * a new one, and is brought forward.
- * @throws ImportItemError for a time that the log cannot take
+ * @throws ImportItemError for a time that the log cannot take, or a stream that is archived
  */
 export function placeImport(
   { name, after, items }: ImportChunk,
   tip: ImportTip,
-  revisions: Map<string, number>,
+  revisions: Map<string, number | 'archived'>,
 ): PlacedImport[] {
   let { recordedAt } = tip;
   return items.map(({ id, type, version, stream, data, metadata, recordedAt: given }, index) => {
     const problem = given === undefined ? undefined : timeProblem(given, recordedAt, tip.now);
-    if (problem) throw new ImportItemError(name, after + index + 1, stream, problem);
+    const last = revisions.get(stream) ?? -1;
+    if (problem || last === 'archived') {
+      throw new ImportItemError(name, after + index + 1, stream, problem ?? new StreamArchivedError(stream));
+    }
     recordedAt = given ?? Math.max(tip.now, recordedAt);
-    const revision = (revisions.get(stream) ?? -1) + 1;
+    const revision = last + 1;
     revisions.set(stream, revision);
     const position = tip.position + index + 1;
     return { id, type, version, stream, revision, position, recordedAt, data, metadata };

@@ -12,6 +12,8 @@ export interface ReadRange {
   readonly limit: number;
   readonly batchSize: number;
   readonly filter: EventFilter | undefined;
+  /** Whether archived events are read too. */
+  readonly archived: boolean;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -22,7 +24,8 @@ export function readAllRange(options: ReadAllOptions = {}): ReadRange {
   checkEnd('to', to);
   checkRead(direction, limit, batchSize);
   checkFilter(options.filter);
-  return { after, to, direction, limit, batchSize, filter: options.filter, signal: options.signal };
+  const { filter, signal } = options;
+  return { after, to, direction, limit, batchSize, filter, archived: true, signal };
 }
 
 /** Checks the arguments of `readStream`; the range is one of revisions, so `after` may be -1. */
@@ -32,7 +35,14 @@ export function readStreamRange(stream: string, options: ReadStreamOptions = {})
   checkCount('from', from, 0);
   checkEnd('to', to);
   checkRead(direction, limit, batchSize);
-  return { after: from - 1, to, direction, limit, batchSize, filter: undefined, signal: options.signal };
+  const { archived = false, signal } = options;
+  return { after: from - 1, to, direction, limit, batchSize, filter: undefined, archived, signal };
+}
+
+/** Checks the arguments of `truncateStream`. */
+export function checkTruncation(stream: string, before: number): void {
+  checkStream(stream);
+  checkCount('before', before, 0);
 }
 
 function checkRead(direction: Direction, limit: number, batchSize: number): void {

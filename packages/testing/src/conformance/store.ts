@@ -3,6 +3,7 @@ import { describe } from 'mocha';
 import { describeAppendInTransaction } from './append-in-transaction.js';
 import { describeApplicationImports } from './application-imports.js';
 import { describeApplicationInTransaction } from './application-in-transaction.js';
+import { describeArchiving } from './archiving.js';
 import { describeEventStore } from './event-store.js';
 import type { StoreHarness } from './harness.js';
 import { describeInline } from './inline.js';
@@ -18,6 +19,7 @@ export function describeStore(name: string, harness: StoreHarness<Store>): void 
     describeAppendInTransaction(harness);
     describeApplicationInTransaction(harness);
     describeApplicationImports(harness);
+    describeArchiving(harness);
     describeInline(harness);
   });
 }
