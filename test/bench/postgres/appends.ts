@@ -1,7 +1,7 @@
 import { eventAt, type Deposited, type Withdrawn } from '../accounts.js';
 import type { Bench, Case, Peer } from '../harness.js';
 import type { Emmett } from './emmett.js';
-import { countOf, stream, tailOf, type Logs, type Tail } from './logs.js';
+import { countOf, equalTails, stream, tailOf, type Logs } from './logs.js';
 import { pgbench } from './pgbench.js';
 
 const BATCH = 100;
@@ -137,17 +137,6 @@ class AppendLane {
       },
     ];
   }
-}
-
-/** As many as were appended, on our side without gaps, and on both sides the same sums, of revisions too. */
-function equalTails(ours: Tail, raw: Tail, count: number): boolean {
-  return (
-    ours.count === count &&
-    ours.head - ours.first === count - 1 &&
-    raw.count === count &&
-    ours.revisions === raw.revisions &&
-    ours.amounts === raw.amounts
-  );
 }
 
 async function fromCallers(callers: number, first: number, count: number, append: Append): Promise<void> {

@@ -131,16 +131,32 @@ export interface Tail {
   readonly amounts: number;
 }
 
-/** The sums of the accounts' events behind a position, by which both sides can be held against each other. */
-export async function tailOf({ witness }: Logs, schema: string, after: number): Promise<Tail> {
+/** The sums of events of some streams behind a position, by which both sides can be held against each other. */
+export async function tailOf(
+  { witness }: Logs,
+  schema: string,
+  after: number,
+  streams = 'account-%',
+): Promise<Tail> {
   const [row] = await witness.unsafe<Tail[]>(
     `select count(*)::int as count, coalesce(max(position), 0)::float8 as head, coalesce(min(position), 0)::float8 as first,
        coalesce(sum(revision), 0)::float8 as revisions, coalesce(sum((data->>'amount')::int), 0)::float8 as amounts
-     from ${schema}.events where position > $1 and stream like 'account-%'`,
-    [after],
+     from ${schema}.events where position > $1 and stream like $2`,
+    [after, streams],
   );
   if (!row) throw new Error('An aggregate gave no row');
   return row;
+}
+
+/** As many as were appended, on our side without gaps, and on both sides the same sums, of revisions too. */
+export function equalTails(ours: Tail, raw: Tail, count: number): boolean {
+  return (
+    ours.count === count &&
+    ours.head - ours.first === count - 1 &&
+    raw.count === count &&
+    ours.revisions === raw.revisions &&
+    ours.amounts === raw.amounts
+  );
 }
 
 /** How many events of raw's table are in streams whose names begin so. */

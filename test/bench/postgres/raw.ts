@@ -1,3 +1,5 @@
+import type { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import postgres from 'postgres';
 import { v7 as uuidv7 } from 'uuid';
 import { Deposited, emptyStatement, fold, Withdrawn, type Movement, type Statement } from '../accounts.js';
@@ -26,13 +28,14 @@ interface RawEvent {
   readonly data: Deposited | Withdrawn;
 }
 
-/** What was appended behind a position. */
-export interface Tail {
-  readonly count: number;
-  readonly positions: number;
-  readonly revisions: number;
-  readonly amounts: number;
+/** An event to be copied in. */
+export interface Item {
+  readonly stream: string;
+  readonly event: Deposited | Withdrawn;
 }
+
+/** Rows go to the connection in pieces of about this many characters. */
+const PIECE = 128 * 1024;
 
 /** Events a page of a read, and a batch of a projection: those that Refold takes by default. */
 const PAGE = 1000;
@@ -52,6 +55,7 @@ export class RawPostgres {
   readonly #appendNotifying: string;
   readonly #appendMany: string;
   readonly #appendTogether: string;
+  readonly #copyIn: string;
   readonly #page: string;
 
   constructor(url: string, schema: string) {
@@ -71,6 +75,7 @@ export class RawPostgres {
         coalesce((select max(revision) from ${schema}.events old where old.stream = e.stream), -1) + 1,
         e.id, e.type, 1, now(), e.data::json
       from unnest($1::text[], $2::uuid[], $3::text[], $4::text[]) as e(stream, id, type, data)`;
+    this.#copyIn = `copy ${schema}.events (position, stream, revision, id, type, version, recorded_at, data) from stdin`;
     this.#page = `select position, stream, revision, id, type, version, recorded_at, data::text, metadata::text
       from ${schema}.events where position > $1 order by position limit $2`;
   }
@@ -114,6 +119,33 @@ export class RawPostgres {
     events: readonly (Deposited | Withdrawn)[],
   ): Promise<void> {
     await this.#run(this.#appendTogether, [streams, ...columns(events)]);
+  }
+
+  /**
+   * Copies events into streams that are new, so many a COPY. It gives them their revisions, and positions behind all others,
+   * which nobody else may append to meanwhile.
+   */
+  async copy(items: Iterable<Item>, batchSize: number): Promise<void> {
+    const revisions = new Map<string, number>();
+    let position = await this.head();
+    const source = items[Symbol.iterator]();
+    for (let next = source.next(); !next.done;) {
+      const target = await this.sql.unsafe(this.#copyIn).writable();
+      let piece = '';
+      for (let count = 0; count < batchSize && !next.done; count++, next = source.next()) {
+        const { stream, event } = next.value;
+        const revision = (revisions.get(stream) ?? -1) + 1;
+        revisions.set(stream, revision);
+        const data = JSON.stringify(event).replaceAll('\\', '\\\\');
+        piece += `${++position}\t${stream}\t${revision}\t${uuidv7()}\t${typeOf(event)}\t1\t${new Date().toISOString()}\t${data}\n`;
+        if (piece.length < PIECE) continue;
+        await written(target, piece);
+        piece = '';
+      }
+      await written(target, piece);
+      await finished(target.end());
+    }
+    await this.sql.unsafe(`select setval('${this.schema}.positions', ${position})`);
   }
 
   /** The whole log, decoded, by the page. */
@@ -224,6 +256,12 @@ export function appendOne(schema: string, stream: string, id: string, type: stri
     values (nextval('${schema}.positions'), ${stream},
       coalesce((select max(revision) from ${schema}.events e where e.stream = ${stream}), -1) + 1,
       ${id}, ${type}, 1, now(), ${data}::text::json)`;
+}
+
+async function written(target: Writable, piece: string): Promise<void> {
+  await new Promise<void>((resolve, reject) =>
+    target.write(piece, (error) => (error ? reject(error) : resolve())),
+  );
 }
 
 function columns(events: readonly (Deposited | Withdrawn)[]): [string[], string[], string[]] {

@@ -2,6 +2,7 @@ import type { Suite } from '../harness.js';
 import { compareAppends } from './appends.js';
 import { Emmett } from './emmett.js';
 import { compareLatency } from './latency.js';
+import { compareImports } from './imports.js';
 import { Databases, makeLogs, type Logs } from './logs.js';
 import { hasPgbench } from './pgbench.js';
 import { compareProjections } from './projections.js';
@@ -29,6 +30,7 @@ export const postgresSuite: Suite = {
     await compareProjections(bench, logs, emmett);
     // These make the logs longer.
     await compareAppends(bench, logs, emmett);
+    await compareImports(bench, logs);
     await compareLatency(bench, logs, await openEmmett(databases));
   },
 };
