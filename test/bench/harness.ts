@@ -13,11 +13,11 @@ export interface Row {
   readonly correct: boolean;
 }
 
-/** What a row must reach: a ratio, or instead of it an absolute rate where one is given. */
-export interface Bar {
-  readonly ratio: number;
-  readonly orRate?: number;
-}
+/**
+ * What a row must reach: a ratio, or instead of it an absolute rate where one is given. Of times and sizes, a ratio that must
+ * not be exceeded.
+ */
+export type Bar = { readonly ratio: number; readonly orRate?: number } | { readonly atMost: number };
 
 /** A row with what the report says about it beside its figures. */
 export interface Result {
@@ -29,7 +29,15 @@ export interface Result {
 }
 
 /** One side of a comparison; what it returns is checked. Only its own time is measured. */
-export type Side<Outcome> = (round: number) => Outcome | Promise<Outcome>;
+export type Side<Outcome> = (round: number) => Outcome | Took<Outcome> | Promise<Outcome | Took<Outcome>>;
+
+/** What a side returns that knows its own time better than the harness can, such as a program that must be started. */
+export class Took<Outcome> {
+  constructor(
+    readonly outcome: Outcome,
+    readonly seconds: number,
+  ) {}
+}
 
 /** A scenario at one length of the log. */
 export interface Case<Ours, Raw = Ours> {
@@ -40,6 +48,18 @@ export interface Case<Ours, Raw = Ours> {
   readonly raw: Side<Raw>;
   /** Whether both sides did all of their work, and the same. Called after every round. */
   readonly correct: (ours: Ours, raw: Raw, round: number) => boolean | Promise<boolean>;
+  /** Others that do the same in the same rounds. */
+  readonly peers?: readonly Peer[];
+}
+
+/** Somebody else's way to do the same. It gets a row of its own, in which it stands for `raw`. */
+export interface Peer {
+  readonly name: string;
+  /** What it processes in a round. */
+  readonly n: number;
+  /** What it returns tells, outside of the measured time, whether all of the work was done. */
+  readonly run: Side<() => boolean | Promise<boolean>>;
+  readonly bar?: Bar;
 }
 
 export interface Scenario<Ours, Raw = Ours> {
@@ -76,7 +96,7 @@ export class Bench {
   }
 
   /**
-   * Measures a scenario. In every round each case runs both sides, and the sides take turns in going first, so that a
+   * Measures a scenario. In every round each case runs all sides, and the sides take turns in going first, so that a
    * machine that speeds up or slows down does so for all of them. A first round on the shortest log warms up and is not
    * counted. Figures are medians.
    */
@@ -87,10 +107,13 @@ export class Bench {
     lanes[0]?.forget();
     for (let round = 1; round <= rounds; round++) for (const lane of lanes) await lane.round(round);
     for (const lane of lanes) {
-      const { length, n } = lane.case;
+      const { length, n, peers = [] } = lane.case;
       const longest = lane === lanes.at(-1);
-      const { ours, raw, correct } = lane.outcome();
-      this.add({ name, unit: `${unit}/s`, length, n, ours, raw, correct, bar: longest ? bar : undefined });
+      const row = { name, unit: `${unit}/s`, length, n };
+      this.add({ ...row, ...lane.outcome(), bar: longest ? bar : undefined });
+      for (const peer of peers) {
+        this.add({ ...row, name: `${name}, raw being ${peer.name}`, ...lane.against(peer), bar: peer.bar });
+      }
     }
   }
 
@@ -128,46 +151,79 @@ export class Bench {
 /** The rounds of one case. */
 class Lane<Ours, Raw> {
   readonly case: Case<Ours, Raw>;
-  #ours: number[] = [];
-  #raw: number[] = [];
+  #ours = new Times();
+  #raw = new Times();
+  #peers: Map<Peer, Times>;
   #correct = true;
 
   constructor(one: Case<Ours, Raw>) {
     this.case = one;
+    this.#peers = new Map(one.peers?.map((peer) => [peer, new Times()]));
   }
 
   async round(round: number): Promise<void> {
-    const { ours, raw, correct } = this.case;
-    const first = round % 2 === 0 ? await timed(ours, round) : undefined;
-    const baseline = await timed(raw, round);
-    const own = first ?? (await timed(ours, round));
-    this.#ours.push(own.seconds);
-    this.#raw.push(baseline.seconds);
-    if (!(await correct(own.outcome, baseline.outcome, round))) this.#correct = false;
+    let ours: { outcome: Ours } | undefined;
+    let raw: { outcome: Raw } | undefined;
+    const sides: (() => Promise<void>)[] = [
+      async () => void (ours = await this.#ours.measure(this.case.ours, round)),
+      async () => void (raw = await this.#raw.measure(this.case.raw, round)),
+      ...[...this.#peers].map(
+        ([peer, times]) =>
+          () =>
+            this.#peerRound(peer, times, round),
+      ),
+    ];
+    for (let turn = 0; turn < sides.length; turn++) await sides[(round + turn) % sides.length]?.();
+    if (ours && raw && (await this.case.correct(ours.outcome, raw.outcome, round))) return;
+    this.#correct = false;
+  }
+
+  async #peerRound(peer: Peer, times: Times, round: number): Promise<void> {
+    const { outcome: check } = await times.measure(peer.run, round);
+    if (!(await check())) times.correct = false;
   }
 
   /** Drops the times, not what was found to be wrong. */
   forget(): void {
-    this.#ours = [];
-    this.#raw = [];
+    for (const times of [this.#ours, this.#raw, ...this.#peers.values()]) times.forget();
   }
 
   /** Rates a second. */
   outcome(): { ours: number; raw: number; correct: boolean } {
     const { n } = this.case;
-    return { ours: n / median(this.#ours), raw: n / median(this.#raw), correct: this.#correct };
+    return { ours: this.#ours.rate(n), raw: this.#raw.rate(n), correct: this.#correct };
+  }
+
+  /** The same with a peer in the place of `raw`. */
+  against(peer: Peer): { ours: number; raw: number; correct: boolean } {
+    const times = this.#peers.get(peer);
+    const correct = this.#correct && times?.correct === true;
+    return { ours: this.#ours.rate(this.case.n), raw: times?.rate(peer.n) ?? NaN, correct };
   }
 }
 
-async function timed<Outcome>(
-  side: Side<Outcome>,
-  round: number,
-): Promise<{ outcome: Outcome; seconds: number }> {
-  // One side must not pay for what the other has thrown away.
-  collectGarbage();
-  const start = performance.now();
-  const outcome = await side(round);
-  return { outcome, seconds: (performance.now() - start) / 1000 };
+/** What a side took in each round. */
+class Times {
+  correct = true;
+  #seconds: number[] = [];
+
+  async measure<Outcome>(side: Side<Outcome>, round: number): Promise<{ outcome: Outcome }> {
+    // One side must not pay for what the other has thrown away.
+    collectGarbage();
+    const start = performance.now();
+    const outcome = await side(round);
+    const seconds = (performance.now() - start) / 1000;
+    this.#seconds.push(outcome instanceof Took ? outcome.seconds : seconds);
+    return { outcome: outcome instanceof Took ? outcome.outcome : outcome };
+  }
+
+  forget(): void {
+    this.#seconds = [];
+  }
+
+  rate(n: number): number {
+    return n / median(this.#seconds);
+  }
 }
 
 function median(values: readonly number[]): number {

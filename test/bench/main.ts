@@ -2,9 +2,10 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Bench, type Suite } from './harness.js';
 import { growthTable, reaches, rowTable } from './report.js';
+import { postgresSuite } from './postgres/suite.js';
 import { sqliteSuite } from './sqlite/suite.js';
 
-const SUITES: readonly Suite[] = [sqliteSuite];
+const SUITES: readonly Suite[] = [sqliteSuite, postgresSuite];
 
 const USAGE = `npm run bench -- SUITE [--quick] [--json FILE]
 

@@ -39,6 +39,7 @@ export function growthTable(results: readonly Result[]): string {
 
 /** Whether a row reaches its bar. */
 export function reaches({ ratio, ours }: Row, bar: Bar): boolean {
+  if ('atMost' in bar) return ratio <= bar.atMost;
   return ratio >= bar.ratio || (bar.orRate !== undefined && ours >= bar.orRate);
 }
 
@@ -53,12 +54,15 @@ function growth(cases: readonly Result[]): [ours: string, raw: string, meaning: 
 
 function meaning(ours: number, raw: number): string {
   if (ours >= 0.8) return 'flat';
-  return ours >= raw * 0.8 ? 'as SQLite itself: a larger file, colder pages' : 'SLOWER than SQLite itself';
+  return ours >= raw * 0.8 ? 'as raw: larger files, colder pages' : 'SLOWER than raw';
 }
 
 function verdict(row: Row, bar: Bar): string {
-  const needed = bar.orRate === undefined ? '' : ` or ${figure(bar.orRate)}`;
-  return `${bar.ratio}${needed} ${reaches(row, bar) ? 'ok' : 'MISSED'}`;
+  const needed =
+    'atMost' in bar
+      ? `at most ${bar.atMost}`
+      : `${bar.ratio}${bar.orRate === undefined ? '' : ` or ${figure(bar.orRate)}`}`;
+  return `${needed} ${reaches(row, bar) ? 'ok' : 'MISSED'}`;
 }
 
 function figure(value: number | undefined): string {

@@ -3,7 +3,11 @@ import { assert } from 'chai';
 import { describe, it } from 'mocha';
 
 /** Commits numbers, and keeps the groups in which they came. Each group waits until it is let through. */
-function recording(options?: { readonly weight?: (n: number) => number; readonly maxWeight?: number }): {
+function recording(options?: {
+  readonly weight?: (n: number) => number;
+  readonly maxWeight?: number;
+  readonly sameTurn?: boolean;
+}): {
   readonly groups: number[][];
   readonly commit: GroupCommit<number, string>;
   letThrough: () => void;
@@ -41,6 +45,20 @@ describe('GroupCommit', () => {
     assert.equal(await first, 'done 0');
     await Promise.all(others);
     assert.deepEqual(groups, [[0], [1, 2, 3]]);
+  });
+
+  it('starts one that comes alone in the same turn if it may, and lets callers at once join each other again', async () => {
+    const { commit, groups } = recording({ sameTurn: true });
+    let turns = 0;
+    const counting = setImmediate(function count() {
+      turns += 1;
+    });
+    await commit.submit(1);
+    await Promise.all([2, 3].map((n) => commit.submit(n)));
+    assert.deepEqual([turns, groups], [0, [[1], [2, 3]]]);
+    await Promise.all([4, 5].map((n) => Promise.resolve().then(() => commit.submit(n))));
+    clearImmediate(counting);
+    assert.deepEqual(groups, [[1], [2, 3], [4, 5]]);
   });
 
   it('gives every request its own outcome', async () => {

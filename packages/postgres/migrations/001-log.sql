@@ -52,10 +52,14 @@ create trigger events_are_facts_all before truncate on {schema}.archived_events
 -- The advisory lock that gives out positions. Two-part keys: the first part is "Refo", the second the table's oid.
 create function {schema}.lock_log(wait_ms integer) returns void language plpgsql as $$
 declare
-  before text := current_setting('lock_timeout');
+  key integer := ('{schema in a literal}.events'::regclass::oid::bigint - 2147483648)::integer;
+  before text;
 begin
+  -- Nobody is overtaken by this: it fails while others wait.
+  if pg_try_advisory_xact_lock(1382377071, key) then return; end if;
+  before := current_setting('lock_timeout');
   perform set_config('lock_timeout', wait_ms::text, true);
-  perform pg_advisory_xact_lock(1382377071, ('{schema in a literal}.events'::regclass::oid::bigint - 2147483648)::integer);
+  perform pg_advisory_xact_lock(1382377071, key);
   perform set_config('lock_timeout', before, true);
 end $$;
 
@@ -192,6 +196,54 @@ begin
     end if;
   end if;
   return json_build_array(head, extract(epoch from written_at) * 1000, positions, first_revisions);
+end $$;
+
+-- Appends one event: what `append` does with a group of one, and answers the same, in about half the time.
+create function {schema}.append_one(
+  of_stream text, expected bigint, new_id uuid, new_type text, new_version integer, new_data text, new_metadata text,
+  wait_ms integer, channel text
+) returns json language plpgsql as $$
+declare
+  head bigint;
+  archived_head bigint;
+  written_at timestamptz;
+  last_revision bigint;
+begin
+  -- As lock_log begins, without the call: that alone would take a third of the function's time.
+  if not pg_try_advisory_xact_lock(
+    1382377071, ('{schema in a literal}.events'::regclass::oid::bigint - 2147483648)::integer)
+  then
+    perform {schema}.lock_log(wait_ms);
+  end if;
+
+  select hot.position, archived.position,
+      greatest(date_trunc('milliseconds', clock_timestamp()), hot.recorded_at, archived.recorded_at),
+      (select e.revision from {schema}.events e where e.stream = of_stream order by e.revision desc limit 1)
+    into head, archived_head, written_at, last_revision
+    from (select) one
+    left join (select e.position, e.recorded_at from {schema}.events e order by e.position desc limit 1) hot on true
+    left join (select e.position, e.recorded_at from {schema}.archived_events e order by e.position desc limit 1) archived
+      on true;
+  head := coalesce(greatest(head, archived_head), 0);
+  if archived_head is not null and last_revision is null then
+    last_revision := {schema}.revision_in_archive(of_stream);
+  end if;
+  last_revision := coalesce(last_revision, -1);
+
+  if last_revision < -1 or not (expected in (last_revision, -3) or (expected = -2 and last_revision >= 0)) then
+    return json_build_array(head, extract(epoch from written_at) * 1000, array[null::bigint], array[last_revision]);
+  end if;
+  if archived_head is not null and exists (select from {schema}.archived_events a where a.id = new_id) then
+    raise unique_violation using message = 'an event with this id is in the archive', constraint = 'events_id';
+  end if;
+  insert into {schema}.events (position, stream, revision, id, type, version, recorded_at, data, metadata)
+    values (head + 1, of_stream, last_revision + 1, new_id, new_type, new_version, written_at, new_data::json,
+      new_metadata::json);
+  if channel is not null then
+    perform pg_notify(channel, (head + 1)::text);
+  end if;
+  return ('[' || head + 1 || ',' || date_part('epoch', written_at) * 1000 || ',[' || head + 1 || '],[' || last_revision + 1
+    || ']]')::json;
 end $$;
 
 -- Makes a transaction of the user's ready for an append: all others wait for it from then on, so one that nobody goes on

@@ -63,6 +63,7 @@ export class Appender {
     this.#context = context;
     this.#groups = new GroupCommit((requests) => this.#commit(requests), {
       weight: ({ appends }) => appends.reduce((sum, { events }) => sum + events.length, 1),
+      sameTurn: true,
     });
   }
 
@@ -112,6 +113,7 @@ export class Appender {
 
   /** Requests that repeat an event id of an earlier one wait for that one's outcome. */
   async #commit(requests: readonly Request[]): Promise<readonly Outcome[]> {
+    if (requests.length === 1) return this.#settle(requests);
     const { first, later } = withoutRepeats(requests);
     const outcomes = new Map<Request, Outcome>();
     const add = (group: readonly Request[], of: readonly Outcome[]): void =>

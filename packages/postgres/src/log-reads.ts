@@ -4,7 +4,8 @@ import { query, translate, type Runner, type Value } from './connection.js';
 import type { Schema } from './schema.js';
 
 interface Row {
-  readonly position: string;
+  /** Null where the head came without an event. */
+  readonly position: string | null;
   readonly stream: string;
   readonly revision: string;
   readonly id: string;
@@ -13,6 +14,14 @@ interface Row {
   readonly recorded: Date;
   readonly data: string;
   readonly metadata: string | null;
+  /** The head of the log, where it was asked for. */
+  readonly head?: string;
+}
+
+/** Events, and the head of the log if it was asked for. */
+interface Page {
+  readonly events: readonly RecordedEvent[];
+  readonly head: number | undefined;
 }
 
 /** No underscore in a name, and JSON as text: a user's pool may rename columns and parse types in its own way. */
@@ -66,7 +75,7 @@ export class LogReads {
     while (limit > 0 && after < to) {
       checkPage(range, check);
       const size = Math.min(limit, this.#pageSize(range));
-      const events = await this.#page(runner, sql, [stream, after, to, size]);
+      const { events } = await this.#page(runner, sql, [stream, after, to, size]);
       const last = events.at(-1);
       if (!last) return;
       yield { events, through: last.revision };
@@ -80,17 +89,26 @@ export class LogReads {
   async *#readForward(runner: Runner, range: ReadRange, check: () => void): AsyncGenerator<EventBatch, void> {
     let { after, limit } = range;
     let end = 0;
-    while (limit > 0) {
+    while (limit > 0 && after < range.to) {
       checkPage(range, check);
-      // The head is asked for once it is reached: until then every page lies below it.
-      if (after >= end) end = Math.min(range.to, await this.head(runner));
-      if (after >= end) return;
-      const through = range.filter ? Math.min(end, after + SCAN) : end;
       const size = Math.min(limit, this.#pageSize(range));
-      const events = await this.#range(runner, range, after, through, size);
+      // The head is asked for together with the page once it is reached: until then every page lies below it.
+      const { events, head } = await this.#range(
+        runner,
+        range,
+        after,
+        forwardEnd(range, after),
+        size,
+        after >= end,
+      );
+      if (head !== undefined) end = head;
+      const last = events.at(-1)?.position ?? after;
+      // A page that is not full has all there is up to the head, or as far as it has looked.
+      const through = events.length === size ? last : Math.max(last, Math.min(forwardEnd(range, after), end));
+      if (through <= after) return;
       limit -= events.length;
-      after = events.length === size ? (events.at(-1)?.position ?? through) : through;
-      yield { events, through: after };
+      after = through;
+      yield { events, through };
     }
   }
 
@@ -106,7 +124,7 @@ export class LogReads {
       checkPage(range, check);
       const after = range.filter ? Math.max(range.after, to - SCAN) : range.after;
       const size = Math.min(limit, this.#pageSize(range));
-      const events = await this.#range(runner, range, after, to, size);
+      const { events } = await this.#range(runner, range, after, to, size, false);
       limit -= events.length;
       const through = events.length === size ? (events.at(-1)?.position ?? after + 1) : after + 1;
       to = through - 1;
@@ -114,15 +132,18 @@ export class LogReads {
     }
   }
 
+  /** The events behind `after`, up to `to`, and if it is wanted the head of the same moment. */
   #range(
     runner: Runner,
     { filter, direction }: ReadRange,
     after: number,
     to: number,
     size: number,
-  ): Promise<RecordedEvent[]> {
-    const conditions = ['position > $1::bigint', 'position <= $2::bigint'];
-    const values: Value[] = [after, to, size];
+    withHead: boolean,
+  ): Promise<Page> {
+    const values: Value[] = [after, size];
+    const conditions = ['position > $1::bigint'];
+    if (to !== Infinity) conditions.push(`position <= $${values.push(to)}::bigint`);
     if (filter?.types) {
       conditions.push(`type = any($${values.push(textArray(filter.types))}::text[])`);
     }
@@ -130,22 +151,32 @@ export class LogReads {
       const categories = `$${values.push(textArray(filter.categories))}::text[]`;
       conditions.push(`split_part(stream, '-', 1) = any(${categories})`);
     }
-    const sql = `select ${COLUMNS} from ${this.#schema.of('log')} where ${conditions.join(' and ')}
-      order by position ${direction === 'forward' ? 'asc' : 'desc'} limit $3::int`;
-    return this.#page(runner, sql, values);
+    const ordered = `order by position ${direction === 'forward' ? 'asc' : 'desc'} limit $2::int`;
+    // Each table by its own index and limit: over their union the planner may sort all of a range that it takes for short.
+    const [hot, archived] = ['events', 'archived_events'].map(
+      (table) =>
+        `(select ${COLUMNS} from ${this.#schema.of(table)} where ${conditions.join(' and ')} ${ordered})`,
+    );
+    const page = `select * from (${hot} union all ${archived}) page ${ordered}`;
+    // Materialized, or the head would be looked up for every row.
+    const headAndPage = `with tip as materialized (select ${this.#schema.of('head')}() as head)
+      select tip.head, page.* from tip left join (${page}) page on true order by position`;
+    return this.#page(runner, withHead ? headAndPage : page, values);
   }
 
-  async #page(runner: Runner, sql: string, values: readonly Value[]): Promise<RecordedEvent[]> {
+  async #page(runner: Runner, sql: string, values: readonly Value[]): Promise<Page> {
     let rows: Row[];
     try {
       rows = await query<Row>(runner, sql, values);
     } catch (error) {
       throw translate(error, 'a read');
     }
+    const head = rows[0]?.head === undefined ? undefined : Number(rows[0].head);
+    if (head !== undefined && rows[0]?.position === null) return { events: [], head };
     let bytes = 0;
     for (const { data, metadata } of rows) bytes += data.length + (metadata?.length ?? 0);
     if (rows.length > 0) this.#bytesPerEvent = Math.max(64, bytes / rows.length);
-    return rows.map(toEvent);
+    return { events: rows.map(toEvent), head };
   }
 
   #pageSize({ batchSize }: ReadRange): number {
@@ -165,6 +196,11 @@ function toEvent(row: Row): RecordedEvent {
     metadata: row.metadata === null ? NO_METADATA : (JSON.parse(row.metadata) as EventMetadata),
     data: JSON.parse(row.data) as unknown,
   };
+}
+
+/** Up to where a page that reads forward looks. */
+function forwardEnd({ filter, to }: ReadRange, after: number): number {
+  return filter ? Math.min(to, after + SCAN) : to;
 }
 
 function checkPage({ signal }: ReadRange, check: () => void): void {

@@ -5,6 +5,7 @@ import {
   type AppendResult,
   type ExpectedRevision,
   type PreparedAppend,
+  type PreparedEvent,
   type Settled,
 } from '@refold/core';
 import { plainArray, textArray } from './arrays.js';
@@ -53,6 +54,7 @@ export interface LogWritesOptions {
 export class LogWrites {
   readonly #schema: Schema;
   readonly #appendSql: string;
+  readonly #appendOneSql: string;
   readonly #withinSql: string;
   readonly #enterSql: string;
   readonly #storedSql: string;
@@ -68,6 +70,8 @@ export class LogWrites {
     this.#appendSql = `select ${schema.of('append')}(${parameters}) as answer`;
     this.#withinSql = `select ${schema.of('append_within')}(${parameters}, $16::int) as answer`;
     this.#enterSql = `select ${schema.of('enter_transaction')}($1::int)`;
+    this.#appendOneSql = `select ${schema.of('append_one')}($1::text, $2::bigint, $3::uuid, $4::text, $5::int, $6::text,
+      $7::text, $8::int, $9::text) as answer`;
     this.#storedSql = `select id, stream, revision, position from ${schema.of('log')} where id = any($1::uuid[])`;
     this.#currentSql = `select ${schema.of('head')}() as position, coalesce(
       (select max(revision) from ${schema.of('events')} where stream = $1),
@@ -79,7 +83,10 @@ export class LogWrites {
 
   /** Appends a group; each request has an outcome of its own. No event id may come twice in the group. */
   async append(runner: Runner, requests: readonly AppendRequest[]): Promise<GroupOutcome> {
-    const [row] = await query<{ answer: Answer }>(runner, this.#appendSql, this.#parameters(requests));
+    const only = onlyEvent(requests);
+    const [row] = await (only
+      ? query<{ answer: Answer }>(runner, this.#appendOneSql, this.#parametersOfOne(only))
+      : query<{ answer: Answer }>(runner, this.#appendSql, this.#parameters(requests)));
     if (!row) throw new Error('The append function gave no answer');
     return groupOutcome(requests, row.answer);
   }
@@ -150,6 +157,12 @@ export class LogWrites {
     }
   }
 
+  #parametersOfOne({ stream, expected, events: [event] }: OneEvent): Value[] {
+    const { id, type, version, data, metadata = null } = event;
+    const condition = expectedNumber(expected);
+    return [stream, condition, id, type, version, data, metadata, this.#lockTimeoutMs, this.#channel];
+  }
+
   #parameters(requests: readonly AppendRequest[]): Value[] {
     const streams = new Map<string, number>();
     const byAppend = {
@@ -216,6 +229,19 @@ class AppendFailedError extends Error {
     super(message);
     this.code = code;
   }
+}
+
+/** An append of one event. */
+interface OneEvent extends PreparedAppend {
+  readonly events: readonly [PreparedEvent];
+}
+
+/** The append of a group that consists of one event: the most frequent one, which is worth a statement of its own. */
+function onlyEvent([request, ...others]: readonly AppendRequest[]): OneEvent | undefined {
+  const [append, ...more] = request ?? [];
+  const [event, ...later] = append?.events ?? [];
+  if (!append || !event || others.length > 0 || more.length > 0 || later.length > 0) return undefined;
+  return { ...append, events: [event] };
 }
 
 /** Whether an append failed because an event id is taken. */

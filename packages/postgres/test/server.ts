@@ -24,6 +24,13 @@ export function stopTestDatabase(): Promise<void> {
   return stop();
 }
 
+/** A program of PostgreSQL that is installed beside the server, such as pgbench; undefined if it is not. */
+export function installedProgram(name: string): string | undefined {
+  return installedFolders()
+    .map((folder) => join(folder, name))
+    .find((program) => existsSync(program));
+}
+
 async function startServer(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'refold-postgres-'));
   const user = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};

@@ -9,6 +9,12 @@ export interface GroupCommitOptions<Request> {
   readonly weight?: (request: Request) => number;
   /** A group is closed before it exceeds this, unless its first request does alone. Default 5000. */
   readonly maxWeight?: number;
+  /**
+   * A request that comes alone starts in the same turn of the event loop, together with those of its turn so far. Only for
+   * commits that wait on the event loop themselves: others would let a busy caller keep timers and sockets from their turn.
+   * Default false.
+   */
+  readonly sameTurn?: boolean;
 }
 
 interface Waiting<Request, Outcome> {
@@ -20,24 +26,28 @@ interface Waiting<Request, Outcome> {
 /**
  * Commits requests in groups: while one commit is in flight, those that arrive are collected and committed together
  * next, in their order, each with its own outcome. There is no timer: an idle one starts in the next turn of the event
- * loop.
+ * loop, or in the same one.
  * Source: group commit, DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984.
  */
 export class GroupCommit<Request, Outcome> {
   readonly #commit: (requests: readonly Request[]) => Promise<readonly Settled<Outcome>[]>;
   readonly #weight: (request: Request) => number;
   readonly #maxWeight: number;
+  readonly #sameTurn: boolean;
+  /** Whether the last group had one request, and no other came meanwhile: then the next group waits for nobody. */
+  #alone = true;
   #waiting: Waiting<Request, Outcome>[] = [];
   #running: Promise<void> | undefined;
 
   /** `commit` returns one outcome a request, in order; if it rejects, every request of the group does. */
   constructor(
     commit: (requests: readonly Request[]) => Promise<readonly Settled<Outcome>[]>,
-    { weight = () => 1, maxWeight = 5000 }: GroupCommitOptions<Request> = {},
+    { weight = () => 1, maxWeight = 5000, sameTurn = false }: GroupCommitOptions<Request> = {},
   ) {
     this.#commit = commit;
     this.#weight = weight;
     this.#maxWeight = maxWeight;
+    this.#sameTurn = sameTurn;
   }
 
   submit(request: Request): Promise<Outcome> {
@@ -55,7 +65,8 @@ export class GroupCommit<Request, Outcome> {
   async #run(): Promise<void> {
     while (this.#waiting.length > 0) {
       // One turn of the event loop: callers of the same turn, or those that the last commit answered, join this group.
-      await setImmediate();
+      if (!this.#sameTurn || !this.#alone) await setImmediate();
+      else await Promise.resolve();
       await this.#commitGroup(this.#takeGroup());
     }
     this.#running = undefined;
@@ -79,6 +90,8 @@ export class GroupCommit<Request, Outcome> {
     } catch (error) {
       for (const { reject } of group) reject(error);
       return;
+    } finally {
+      this.#alone = group.length === 1 && this.#waiting.length === 0;
     }
     group.forEach(({ resolve, reject }, index) => {
       const outcome = outcomes[index];

@@ -6,6 +6,7 @@ import {
   TransactionEndedError,
   type Lease,
   type Generation,
+  type InlineHook,
   type LogUnit,
   type StateUnit,
   type Store,
@@ -173,19 +174,72 @@ export function describeAppendInTransaction(harness: StoreHarness<Store>): void 
       assert.lengthOf(log, 10 + 1 + 3 + 2 + 1);
     });
 
-    itCan('that nobody awaited is part of the commit', async () => {
-      const store = await stores.open();
-      const events = newEvents(2);
-      const begun: Promise<unknown>[] = [];
-      await store.transaction(async (transaction) => {
-        begun.push(store.append('order-1', events, { transaction }));
-        await Promise.resolve();
-        await Promise.resolve();
-      });
-      const [result] = await Promise.allSettled(begun);
-      // Either it had begun when the callback ended, or it is refused: never told as done and not there.
-      assert.deepEqual(await logIds(store), result?.status === 'fulfilled' ? idsIn(events) : []);
-    });
+    itCan(
+      'that nobody awaited is part of the commit, once it has begun',
+      async () => {
+        const store = await stores.open();
+        const { generation } = await counting(store);
+        const events = newEvents(2);
+        const [begun, release] = [gate(), gate()];
+        const appends: Promise<unknown>[] = [];
+        const transaction = store.transaction(async (unit) => {
+          const inline: InlineHook = async (_, hook) => {
+            begun.open();
+            await release.opened;
+            await hook.documents(COUNTERS, generation.generation).putMany(new Map([['hook', 1]]));
+          };
+          appends.push(store.append('order-1', events, { transaction: unit, inline }));
+          await begun.opened;
+        });
+        await begun.opened;
+        await turns(5);
+        assert.deepEqual(await logIds(store), [], 'the commit waits for it');
+        release.open();
+        await transaction;
+        await Promise.all(appends);
+        assert.deepEqual(await logIds(store), idsIn(events));
+        assert.deepEqual(await visible(store), [['hook', 1]]);
+      },
+      ['inline'],
+    );
+
+    itCan(
+      'with a hook that takes long is undone alone, whatever else was asked for meanwhile',
+      async () => {
+        const store = await stores.open();
+        const { generation } = await counting(store);
+        const hooked = async (transaction: StateUnit, index: number): Promise<unknown> =>
+          outcome(() =>
+            store.append(`order-${index % 3}`, newEvents(1, { data: index }), {
+              transaction,
+              inline: async (_, unit) => {
+                await turns(3);
+                const documents = unit.documents(COUNTERS, generation.generation);
+                await documents.putMany(new Map([[`k${index}`, index]]));
+                if (index % 2 === 1) throw new Error('undone');
+              },
+            }),
+          );
+        await store.transaction(async (unit) => {
+          const ended = await Promise.all(Array.from({ length: 6 }, (_, index) => hooked(unit, index)));
+          assert.deepEqual(
+            ended.map((error) => error === undefined),
+            [true, false, true, false, true, false],
+          );
+        });
+        const log = await logOf(store);
+        assertWholeLog(log);
+        assert.deepEqual(
+          log.map(({ data }) => data),
+          [0, 2, 4],
+        );
+        assert.deepEqual(
+          (await visible(store)).map(([key]) => key),
+          ['k0', 'k2', 'k4'],
+        );
+      },
+      ['inline'],
+    );
 
     itCan('of no events says where the stream is', async () => {
       const store = await stores.open();
@@ -372,4 +426,9 @@ async function counting(store: Store): Promise<{ readonly generation: Generation
 
 function idsIn(events: readonly { readonly id: string }[]): string[] {
   return events.map(({ id }) => id);
+}
+
+/** Lets the event loop turn so many times. */
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,0 +1,192 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventAt } from '../accounts.js';
+import { collectGarbage, type Bar, type Bench } from '../harness.js';
+import type { Emmett } from './emmett.js';
+import {
+  followByHand,
+  followEmmett,
+  followNotifications,
+  followOurs,
+  type Follower,
+  type Open,
+} from './followers.js';
+import { stream, type Logs } from './logs.js';
+
+/** How long a handler waits for what was committed: when nothing else happens, and while others append. */
+export async function compareLatency(bench: Bench, logs: readonly Logs[], emmett: Emmett): Promise<void> {
+  for (const [index, one] of logs.entries()) {
+    const longest = index === logs.length - 1;
+    const contenders = new Contenders(bench, one, index === 0 ? emmett : undefined);
+    await contenders.compareIdle(longest ? { atMost: 3 } : undefined);
+    await contenders.compareLoaded();
+  }
+}
+
+/** Appends a second under load: few enough for Emmett's reader. */
+const RATE = 500;
+
+/** The longest that a handler may take before its event counts as lost. */
+const LOST_MS = 20_000;
+
+/** The number of the first event: far behind those of the log. */
+const FIRST = 1_000_000_000;
+
+/** One of those compared, and what was measured of it, in microseconds. */
+class Contender {
+  readonly name: string;
+  /** From the answer of the append to the beginning of the handler. */
+  readonly fromCommit: number[] = [];
+  /** From the call of the append, so with its commit, to the beginning of the handler. */
+  readonly fromCall: number[] = [];
+  /** Whether every event was handled, once. */
+  correct = true;
+  readonly #open: Open;
+  readonly #waiting = new Map<string, (at: number) => void>();
+  readonly #handled = new Set<string>();
+  #next = FIRST;
+  #append: Follower['append'] = () => Promise.reject(new Error('The follower is not open'));
+
+  constructor(name: string, open: Open) {
+    this.name = name;
+    this.#open = open;
+  }
+
+  /** Opens a follower, waits until it handles what is appended, and probes it. */
+  async follow(probe: () => Promise<void>): Promise<void> {
+    collectGarbage();
+    followers += 1;
+    const follower = await this.#open(`followed_${followers}`, (reference) => this.#onHandled(reference));
+    this.#append = (name, event) => follower.append(name, event);
+    const before = this.#handled.size;
+    while (this.#handled.size === before) {
+      await this.#append(stream('followed'), eventAt(this.#next++));
+      await sleep(50);
+    }
+    await sleep(500);
+    await probe();
+    await follower.close();
+  }
+
+  /** One append at a time, with pauses in which everything comes to rest. */
+  async probeIdle(probes: number): Promise<void> {
+    for (let probe = 0; probe < probes; probe++) {
+      await sleep(10 + Math.random() * 10);
+      await this.#probe();
+    }
+  }
+
+  /** Appends in step with the clock, whether earlier ones are answered or not. */
+  async probeLoaded(count: number): Promise<void> {
+    const started = performance.now();
+    const probes: Promise<void>[] = [];
+    while (probes.length < count) {
+      const due = Math.min(count, Math.ceil(((performance.now() - started) / 1000) * RATE));
+      while (probes.length < due) probes.push(this.#probe());
+      await sleep(1);
+    }
+    await Promise.all(probes);
+  }
+
+  async #probe(): Promise<void> {
+    const index = this.#next++;
+    const event = eventAt(index);
+    const handled = new Promise<number>((resolve) => this.#waiting.set(event.reference, resolve));
+    const called = performance.now();
+    await this.#append(stream(`followed${index % 1000}`), event);
+    const committed = performance.now();
+    const at = await Promise.race([handled, sleep(LOST_MS, undefined, { ref: false })]);
+    if (at === undefined) {
+      this.correct = false;
+      return;
+    }
+    // The notification may come before the answer.
+    this.fromCommit.push(Math.max(0, at - committed) * 1000);
+    this.fromCall.push((at - called) * 1000);
+  }
+
+  #onHandled(reference: string): void {
+    if (this.#handled.has(reference)) this.correct = false;
+    this.#handled.add(reference);
+    this.#waiting.get(reference)?.(performance.now());
+    this.#waiting.delete(reference);
+  }
+}
+
+/** The contenders at one length of the log. */
+class Contenders {
+  readonly #bench: Bench;
+  readonly #logs: Logs;
+  readonly #emmett: Emmett | undefined;
+
+  constructor(bench: Bench, logs: Logs, emmett: Emmett | undefined) {
+    this.#bench = bench;
+    this.#logs = logs;
+    this.#emmett = emmett;
+  }
+
+  async compareIdle(bar: Bar | undefined): Promise<void> {
+    const [ours, ...others] = this.#all();
+    const bare = new Contender('NOTIFY', followNotifications(this.#logs));
+    const probes = this.#bench.quick ? 20 : 200;
+    await this.#measure([ours, bare, ...others], (one) =>
+      // Emmett takes half a second for each.
+      one.probeIdle(one.name === 'Emmett' ? Math.ceil(probes / 20) : probes),
+    );
+    this.#report('idle', ours, [bare, ...others], bar);
+  }
+
+  async compareLoaded(): Promise<void> {
+    const [ours, ...others] = this.#all();
+    await this.#measure([ours, ...others], (one) => one.probeLoaded(this.#bench.quick ? RATE : 5 * RATE));
+    this.#report(`${RATE} appends a second`, ours, others);
+  }
+
+  #all(): [Contender, ...Contender[]] {
+    return [
+      new Contender('Refold', followOurs(this.#logs)),
+      new Contender('a follower by hand', followByHand(this.#logs)),
+      ...(this.#emmett ? [new Contender('Emmett', followEmmett(this.#emmett))] : []),
+    ];
+  }
+
+  /** Lets the contenders take turns. */
+  async #measure(contenders: readonly Contender[], probe: (one: Contender) => Promise<void>): Promise<void> {
+    this.#bench.note(`append to handler, log of ${this.#logs.length.toLocaleString('en')}`);
+    for (let round = 0; round < (this.#bench.quick ? 2 : 3); round++) {
+      for (let turn = 0; turn < contenders.length; turn++) {
+        const one = contenders[(round + turn) % contenders.length];
+        if (one) await one.follow(() => probe(one));
+      }
+    }
+  }
+
+  #report(when: string, ours: Contender, others: readonly Contender[], bar?: Bar): void {
+    for (const other of others) {
+      const row = (name: string, of: (one: Contender) => number, rowBar?: Bar): void =>
+        this.#bench.add({
+          name: `${name}, ${when}, raw being ${other.name}`,
+          unit: 'µs',
+          length: this.#logs.length,
+          n: ours.fromCall.length,
+          ours: of(ours),
+          raw: of(other),
+          correct: ours.correct && other.correct,
+          bar: rowBar,
+        });
+      const only = other.name === 'NOTIFY';
+      row('append to handler p50', ({ fromCall }) => percentile(fromCall, 0.5), only ? bar : undefined);
+      row('append to handler p99', ({ fromCall }) => percentile(fromCall, 0.99));
+      // A bare notification arrives before the answer does.
+      if (!only) row('answer to handler p50', ({ fromCommit }) => percentile(fromCommit, 0.5));
+    }
+  }
+}
+
+/** The value that a share of all values does not exceed. */
+function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
+}
+
+/** No two followers share a name, because names are tables and checkpoints. */
+let followers = 0;
