@@ -1,5 +1,5 @@
 import { DefinitionError, type Collection } from '@refold/core';
-import { codeOf, query, type Runner } from './connection.js';
+import { codeOf, query, type Statements } from './connection.js';
 import { quote, type Schema } from './schema.js';
 import type postgres from 'postgres';
 
@@ -10,7 +10,7 @@ export function tableName(schema: Schema, collection: string, generation: number
 
 /** Creates the tables of one generation. */
 export async function createTables(
-  runner: Runner,
+  runner: Statements,
   schema: Schema,
   collections: readonly Collection[],
   generation: number,
@@ -53,7 +53,7 @@ export async function showGeneration(
 
 /** Drops the views of collections that the new live generation has no more. */
 export async function hideCollections(
-  runner: Runner,
+  runner: Statements,
   schema: Schema,
   collections: readonly string[],
 ): Promise<void> {
@@ -61,7 +61,7 @@ export async function hideCollections(
 }
 
 export async function dropTables(
-  runner: Runner,
+  runner: Statements,
   schema: Schema,
   collections: readonly string[],
   generation: number,
@@ -73,7 +73,7 @@ export async function dropTables(
 
 const INVALID_TABLE_DEFINITION = '42P16';
 
-async function refuseOther(runner: Runner, schema: Schema, name: string): Promise<void> {
+async function refuseOther(runner: Statements, schema: Schema, name: string): Promise<void> {
   const [other] = await query<{ kind: string }>(
     runner,
     "select relkind::text as kind from pg_catalog.pg_class where oid = to_regclass($1) and relkind <> 'v'",

@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import type postgres from 'postgres';
-import { query, type Runner } from './connection.js';
+import { query, type Runner, type Sessions } from './connection.js';
 import { NewerSchemaError, OutdatedSchemaError, UnsuitableDatabaseError } from './errors.js';
 import { Schema } from './schema.js';
 
@@ -32,7 +31,7 @@ export function migrationSql({
 }
 
 /** Runs what is missing, once however many processes start together. */
-export async function migrate(sql: postgres.Sql, schema: Schema): Promise<void> {
+export async function migrate(sql: Sessions, schema: Schema): Promise<void> {
   const all = migrations();
   // A look without a lock: usually there is nothing to do.
   if ((await checkedVersion(sql, schema, all)) === all.length) return;

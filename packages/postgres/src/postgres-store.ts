@@ -36,14 +36,16 @@ import type postgres from 'postgres';
 import { Appender } from './appender.js';
 import { ChangeFeed } from './change-feed.js';
 import { tableName } from './collections.js';
-import { codeOf, query, translate, type Database } from './connection.js';
+import { codeOf, query, translate, type Database, type Runner } from './connection.js';
 import { committedDocuments, documentReader } from './documents.js';
 import { LogReads } from './log-reads.js';
 import { LogWrites } from './log-writes.js';
 import { checkMigrated, migrate } from './migrations.js';
-import { checkOptions, likePool, openPool, withoutUndefined, type PostgresStoreOptions } from './options.js';
+import { checkOptions, withoutUndefined, type PostgresStoreOptions } from './options.js';
 import { PostgresUnit } from './postgres-unit.js';
 import { Schema } from './schema.js';
+import { SessionPool } from './session-pool.js';
+import { clientOptions, type ClientOptions } from './session.js';
 import { StateTables, type NewGeneration } from './state-tables.js';
 
 /** A transaction in which an append can take part: a unit of the store, or a transaction of the `postgres` client. */
@@ -63,11 +65,9 @@ export interface PostgresAppendOptions extends PostgresAppendAllOptions {
 
 /** Everything a store is made of. */
 interface Parts {
-  readonly sql: postgres.Sql;
-  /** Whether the store opened the pool, and closes it. */
-  readonly owned: boolean;
+  readonly sql: SessionPool;
   readonly schema: Schema;
-  readonly listen: Database | undefined;
+  readonly listen: ClientOptions | undefined;
   readonly options: Required<Omit<PostgresStoreOptions, 'schema' | 'migrate' | 'listen'>>;
 }
 
@@ -79,7 +79,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
   readonly supports: EventStoreSupports = { multiStreamAppend: true, inline: true, gaplessPositions: true };
 
   readonly #parts: Parts;
-  readonly #sql: postgres.Sql;
+  readonly #sql: SessionPool;
   readonly #schema: Schema;
   readonly #writes: LogWrites;
   readonly #reads: LogReads;
@@ -112,7 +112,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
       sql,
       writes: this.#writes,
       runInline: (transaction, work) => this.#withUnit(transaction, work),
-      lockHolders: () => this.lockHolders(),
+      lockHolders: (runner) => this.#lockHolders(runner),
       onCommit: (head) => this.#changes.advance(head),
     });
   }
@@ -238,18 +238,21 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
 
   /** Whose transactions hold up appends right now: in the order of their beginning, empty most of the time. */
   lockHolders(): Promise<LockHolder[]> {
-    return this.#read(() =>
-      query<LockHolder>(
-        this.#sql,
-        `select a.pid, coalesce(a.application_name, '') as application, a.xact_start as since,
-           coalesce(a.state, '') as state, coalesce(a.query, '') as statement
+    return this.#read(() => this.#lockHolders(this.#sql));
+  }
+
+  /** Of another role's connections, a role without pg_read_all_stats sees neither times nor states. */
+  #lockHolders(runner: Runner): Promise<LockHolder[]> {
+    return query<LockHolder>(
+      runner,
+      `select a.pid, coalesce(a.application_name, '') as application, coalesce(a.xact_start, clock_timestamp()) as since,
+           coalesce(a.state, 'hidden from this role') as state, coalesce(a.query, '') as statement
          from pg_locks l join pg_stat_activity a using (pid)
          where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.classid = 1382377071
            and l.database = (select oid from pg_database where datname = current_database())
            and l.objid::bigint = ($1::regclass::oid::bigint - 2147483648) & 4294967295
          order by a.xact_start`,
-        [this.#schema.of('events')],
-      ),
+      [this.#schema.of('events')],
     );
   }
 
@@ -270,7 +273,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     await this.#appender.idle();
     await Promise.allSettled(this.#running);
     await this.#changes.close();
-    if (this.#parts.owned) await this.#sql.end({ timeout: 5 });
+    await this.#sql.end();
   }
 
   #check(): void {
@@ -303,16 +306,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     work: (transaction: postgres.TransactionSql) => Promise<Result>,
   ): Promise<Result> {
     this.#checkWrite(call);
-    // The driver's result type leaves out that a callback's plain result comes back as it is.
-    let result: { readonly value: Result } | undefined;
-    await this.#tracked(
-      call,
-      this.#sql.begin(async (transaction) => {
-        result = { value: await work(transaction) };
-      }),
-    );
-    if (!result) throw new Error(`The transaction of ${call} has ended without its callback`);
-    return result.value;
+    return this.#tracked(call, this.#sql.begin(work));
   }
 
   async #tracked<Result>(call: string, running: Promise<Result>): Promise<Result> {
@@ -350,8 +344,8 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
 }
 
 /**
- * Opens a store in a PostgreSQL database: by its address, by options of the `postgres` client (TLS among them), or on a pool
- * of that client which the caller closes. Sets the schema up, or brings it up to date.
+ * Opens a store in a PostgreSQL database: by its address, by options of the `postgres` client (TLS among them), or by a
+ * client, whose options are taken; the connections are the store's own. Sets the schema up, or brings it up to date.
  * @throws InvalidArgumentError, NewerSchemaError, OutdatedSchemaError, PrivilegeError, UnsuitableDatabaseError,
  * StoreUnavailableError
  */
@@ -362,19 +356,18 @@ export async function postgresStore(
   const { schema = 'refold', migrate: mode = 'run', listen, ...rest } = options;
   checkOptions(options);
   const named = new Schema(schema);
-  const owned = typeof database !== 'function';
-  const sql = owned ? openPool(database) : database;
+  const client = clientOptions(database);
+  const sql = new SessionPool(client);
   try {
     await (mode === 'run' ? migrate(sql, named) : checkMigrated(sql, named));
   } catch (error) {
-    if (owned) await sql.end({ timeout: 1 });
+    await sql.end();
     throw translate(error, 'opening the store');
   }
   return new PostgresStore({
     sql,
-    owned,
     schema: named,
-    listen: listen === false ? undefined : (listen ?? (owned ? database : likePool(sql))),
+    listen: listen === false ? undefined : listen ? clientOptions(listen) : client,
     options: {
       notify: true,
       pollMs: listen === false ? 100 : 1000,
