@@ -91,8 +91,11 @@ function migrations(): Migration[] {
     }));
 }
 
+/** `create schema if not exists` asks for the right to create schemas, even where there is nothing to create. */
 function preparation(schema: Schema): string {
-  return schema.fill(`create schema if not exists {schema};
+  return schema.fill(`do $$ begin
+  if to_regnamespace('{schema in a literal}') is null then create schema {schema}; end if;
+end $$;
 
 create table if not exists {schema}.migrations (
   version integer     not null primary key,
