@@ -17,7 +17,7 @@ export interface PostgresStoreOptions {
   readonly listen?: Database | false;
   /** Whether appends tell listeners by NOTIFY. Default true. */
   readonly notify?: boolean;
-  /** How often the head is looked at while someone waits for changes. Default 1,000 with `listen`, 100 without. */
+  /** How often the head is looked at while someone waits for changes. Default 1,000 with `listen`, 250 without. */
   readonly pollMs?: number;
   /** How long an append waits for others' appends before it throws StoreBusyError. Default 10,000. */
   readonly lockTimeoutMs?: number;

@@ -370,7 +370,7 @@ export async function postgresStore(
     listen: listen === false ? undefined : listen ? clientOptions(listen) : client,
     options: {
       notify: true,
-      pollMs: listen === false ? 100 : 1000,
+      pollMs: listen === false ? 250 : 1000,
       lockTimeoutMs: 10_000,
       settleTimeoutMs: 30_000,
       idleTransactionMs: 30_000,
