@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
 import {
   RevisionConflictError,
+  StoreUnavailableError,
   type AppendResult,
   type EventStore,
   type StateUnit,
@@ -78,7 +79,7 @@ export class Journal {
       this.#on.acknowledged?.();
       return results;
     } catch (error) {
-      if (error instanceof RevisionConflictError) this.#write(outcome);
+      if (isRefusal(error)) this.#write(outcome);
       throw error;
     }
   }
@@ -137,10 +138,15 @@ export async function settle(
     await journal
       .settle(intent, () => store.appendAll(appends))
       .catch((error: unknown) => {
-        if (!(error instanceof RevisionConflictError)) throw error;
+        if (!isRefusal(error)) throw error;
       });
   }
   return settled;
+}
+
+/** Whether an error says that nothing was appended: for its stream's revision, or since the database was out of reach. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof RevisionConflictError || error instanceof StoreUnavailableError;
 }
 
 /** A last line that a kill cut short tells of nothing: its append had not begun, or its outcome was not told. */

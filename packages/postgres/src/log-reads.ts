@@ -41,7 +41,7 @@ export class LogReads {
   }
 
   async head(runner: Runner): Promise<number> {
-    const [row] = await query<{ head: string }>(runner, `select ${this.#schema.of('head')}() as head`);
+    const [row] = await read<{ head: string }>(runner, `select ${this.#schema.of('head')}() as head`);
     return Number(row?.head ?? 0);
   }
 
@@ -137,12 +137,7 @@ export class LogReads {
   }
 
   async #page(runner: Runner, sql: string, values: readonly Value[]): Promise<RecordedEvent[]> {
-    let rows: Row[];
-    try {
-      rows = await query<Row>(runner, sql, values);
-    } catch (error) {
-      throw translate(error, 'a read');
-    }
+    const rows = await read<Row>(runner, sql, values);
     let bytes = 0;
     for (const { data, metadata } of rows) bytes += data.length + (metadata?.length ?? 0);
     if (rows.length > 0) this.#bytesPerEvent = Math.max(64, bytes / rows.length);
@@ -151,6 +146,18 @@ export class LogReads {
 
   #pageSize({ batchSize }: ReadRange): number {
     return Math.max(1, Math.min(batchSize, Math.floor(PAGE_BYTES / this.#bytesPerEvent)));
+  }
+}
+
+async function read<Found extends object>(
+  runner: Runner,
+  sql: string,
+  values?: readonly Value[],
+): Promise<Found[]> {
+  try {
+    return await query<Found>(runner, sql, values);
+  } catch (error) {
+    throw translate(error, 'a read');
   }
 }
 

@@ -1,4 +1,5 @@
 import type postgres from 'postgres';
+import { learnArrayTypes } from './array-types.js';
 import { codeOf, isConnectionError, type Sessions } from './connection.js';
 import { ConnectionLostError, Session, type ClientOptions } from './session.js';
 import { transactionOn } from './transaction.js';
@@ -23,6 +24,7 @@ export class SessionPool implements Sessions {
   /** The one that was used last is used next, so that the others stay idle. */
   readonly #idle = new Map<Session, NodeJS.Timeout | undefined>();
   readonly #waiting: Waiter[] = [];
+  #types: Promise<void> | undefined;
   #ended = false;
 
   constructor(options: ClientOptions) {
@@ -126,8 +128,11 @@ export class SessionPool implements Sessions {
     this.#sessions.add(session);
     try {
       await session.open();
+      if (this.#options.fetch_types !== false)
+        await (this.#types ??= learnArrayTypes(session.sql, this.#options));
       return session;
     } catch (error) {
+      this.#types = undefined;
       this.#discard(session);
       throw error;
     }

@@ -34,7 +34,14 @@ export class Session {
     this.#onEnd = onEnd;
     const { host, port, ...rest } = client;
     // How long it lives is up to its owner: the driver would end it in the pauses of a transaction.
-    const typed = { ...rest, pass: undefined, max: 1, idle_timeout: 0, max_lifetime: null };
+    const typed = {
+      ...rest,
+      pass: undefined,
+      max: 1,
+      fetch_types: false,
+      idle_timeout: 0,
+      max_lifetime: null,
+    };
     // What the driver's types leave out, or have as it is before it was read. Which of several hosts is tried, is decided here.
     const others = { pass: client.pass, host: host.slice(0, 1), port: port.slice(0, 1) };
     const hooks = { onnotify: onNotification, socket: () => this.#connect() };

@@ -240,6 +240,23 @@ describe('postgresStore', () => {
     });
   });
 
+  it('gives arrays to SQL and back', async () => {
+    const store = await open();
+    await store.transaction(async ({ sql }) => {
+      const values = {
+        texts: ['a "b"', 'c\\d', '{e,f}', 'NULL', '', null],
+        numbers: [
+          [1, 2],
+          [3, 4],
+        ],
+      };
+      const { texts, numbers } = values;
+      const [row] = await sql`select ${sql.array(texts)}::text[] as texts, ${numbers}::int[] as numbers,
+        array[true, null] as flags, '{}'::int[] as none, '[0:1]={5,6}'::int[] as bounds, ${['x']}::text[] as plain`;
+      expect(row).to.deep.equal({ ...values, flags: [true, null], none: [], bounds: [5, 6], plain: ['x'] });
+    });
+  });
+
   it('runs SQL projections, inline and behind, and rebuilds them', async () => {
     const totals = (mode: 'inline' | 'async') =>
       sqlProjection(`totals_${mode}`, {
