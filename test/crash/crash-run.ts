@@ -26,7 +26,7 @@ export interface CrashRunOptions {
 const TAILS = 2;
 
 /** How long nothing happens between two disturbances, at most. */
-const CALM_MS = 400;
+const CALM_MS = 700;
 
 /** So many rounds use the same store before the next one begins with an empty one. */
 const ROUNDS_A_STORE = 10;
