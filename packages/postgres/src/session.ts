@@ -32,7 +32,7 @@ export class Session {
   constructor(client: ClientOptions, { onNotification, onEnd }: SessionOptions = {}) {
     this.#client = client;
     this.#onEnd = onEnd;
-    const { host, port, ...rest } = client;
+    const { host, port, onclose, ...rest } = client;
     // How long it lives is up to its owner: the driver would end it in the pauses of a transaction.
     const typed = {
       ...rest,
@@ -44,7 +44,14 @@ export class Session {
     };
     // What the driver's types leave out, or have as it is before it was read. Which of several hosts is tried, is decided here.
     const others = { pass: client.pass, host: host.slice(0, 1), port: port.slice(0, 1) };
-    const hooks = { onnotify: onNotification, socket: () => this.#connect() };
+    const hooks = {
+      onnotify: onNotification,
+      socket: () => this.#connect(),
+      onclose: (id: number) => {
+        onclose?.(id);
+        this.#onClose();
+      },
+    };
     this.sql = postgres(
       Object.assign<postgres.Options<Record<string, postgres.PostgresType>>, object>(typed, {
         ...others,
@@ -78,7 +85,9 @@ export class Session {
       const at = this.#hostsTried++;
       const to = path ? { path } : { host: host[at], port: port[at] ?? port[0] ?? 5432, noDelay: true };
       try {
-        return this.#watch(await connected(connect(to), 1000 * (seconds || 30)), host[at]);
+        const socket = await connected(connect(to), 1000 * (seconds || 30));
+        // For TLS the driver takes the host's name from here.
+        return (this.#socket = Object.assign(socket, { host: host[at] }));
       } catch (error) {
         failure = error;
       }
@@ -86,15 +95,9 @@ export class Session {
     throw failure;
   }
 
-  #watch(socket: Socket, host: string | undefined): Socket {
-    this.#socket = socket;
-    socket.once('close', () => {
-      if (!this.#isOpen && this.#hostsTried < this.#client.host.length) return;
-      void this.end();
-      this.#onEnd?.();
-    });
-    // For TLS the driver takes the host's name from here.
-    return Object.assign(socket, { host });
+  #onClose(): void {
+    void this.end();
+    this.#onEnd?.();
   }
 }
 
