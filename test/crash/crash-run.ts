@@ -1,12 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { StateUnit } from '@refold/core';
 import { Journal, readJournals, settle, type Intent } from './journal.js';
 import { batchesBegun } from './marks.js';
 import type { Orders, WorkerOrders, WriterOrders } from './orders.js';
 import { planRound, type Moment, type RoundPlan } from './plan.js';
+import { Random } from './random.js';
 import { Statistics } from './statistics.js';
+import { Tail } from './tail.js';
 import type { CrashTarget } from './target.js';
 import { verifyLog, verifyRepeats } from './verify-log.js';
 import { verifyReadModels } from './verify-read-models.js';
@@ -18,6 +21,12 @@ export interface CrashRunOptions {
   /** Called after every round with what it was. */
   readonly onRound?: (line: string) => void;
 }
+
+/** How many processes follow the log in every round. */
+const TAILS = 2;
+
+/** How long nothing happens between two disturbances, at most. */
+const CALM_MS = 700;
 
 /** So many rounds use the same store before the next one begins with an empty one. */
 const ROUNDS_A_STORE = 10;
@@ -31,7 +40,7 @@ export class CrashRun<Unit extends StateUnit = StateUnit> {
   readonly statistics = new Statistics();
   readonly #target: CrashTarget<Unit>;
   readonly #options: CrashRunOptions;
-  readonly #victims = new Set<Victim>();
+  readonly #victims = new Set<Victim | Tail>();
   #site: Site | undefined;
   #lives = 0;
 
@@ -46,11 +55,11 @@ export class CrashRun<Unit extends StateUnit = StateUnit> {
   async round(): Promise<void> {
     const { seed, onRound } = this.#options;
     const number = this.statistics.rounds;
-    const plan = planRound(seed, number);
+    const plan = planRound(seed, number, this.#target.mostWriters);
     if (this.#site && number % ROUNDS_A_STORE === 0) await this.#leaveSite();
     const site = (this.#site ??= await this.#newSite());
     site.version += plan.raise;
-    await this.#killAll(site, plan);
+    await this.#killAll(site, plan, number);
     await this.#verify(site);
     this.statistics.rounds += 1;
     onRound?.(`round ${number}: ${describe(plan)}; ${site.known.length} events`);
@@ -96,11 +105,47 @@ export class CrashRun<Unit extends StateUnit = StateUnit> {
     await this.clean();
   }
 
-  async #killAll(site: Site, plan: RoundPlan): Promise<void> {
+  async #killAll(site: Site, plan: RoundPlan, round: number): Promise<void> {
     const earlier = [...site.journals];
+    const tails = Array.from({ length: TAILS }, () => this.#tail(site));
+    const killed = new AbortController();
+    const disturbed = this.#disturb(site, round, killed.signal);
     const writers = plan.writers.map((moments) => this.#killWriters(site, moments, earlier));
     const results = await Promise.allSettled([...writers, this.#killWorkers(site, plan)]);
+    killed.abort();
+    await disturbed;
     for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await this.#target.settled?.(site.place);
+    await this.#finishTails(site, tails);
+  }
+
+  #tail(site: Site): Tail {
+    const tail = new Tail(this.#orders(site, 'reader', { kind: 'opening', afterMs: 0 }));
+    this.#victims.add(tail);
+    return tail;
+  }
+
+  /** Every reader must come to the head, without a gap on its way. */
+  async #finishTails(site: Site, tails: readonly Tail[]): Promise<void> {
+    await using store = await this.#target.open(site.place);
+    const head = await store.head();
+    for (const tail of tails) {
+      const read = await tail.finish(head).catch((error: unknown) => this.#fail([String(error)]));
+      this.#victims.delete(tail);
+      this.statistics.eventsFollowed += read;
+    }
+  }
+
+  /** Goes on until all are killed. */
+  async #disturb({ place }: Site, round: number, signal: AbortSignal): Promise<void> {
+    const random = new Random(this.#options.seed, round, 0x7fffffff);
+    while (this.#target.disturb && !signal.aborted) {
+      await sleep(random.between(0, CALM_MS), undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      const { connections, crashes } = await this.#target.disturb(place, random);
+      this.statistics.connectionsCut += connections;
+      this.statistics.databaseCrashes += crashes;
+    }
   }
 
   async #killWriters(site: Site, moments: readonly Moment[], earlier: readonly string[]): Promise<void> {
@@ -134,7 +179,7 @@ export class CrashRun<Unit extends StateUnit = StateUnit> {
     this.#victims.delete(victim);
   }
 
-  #orders(site: Site, role: 'writer' | 'worker', moment: Moment): Orders {
+  #orders(site: Site, role: 'writer' | 'worker' | 'reader', moment: Moment): Orders {
     return {
       target: this.#target.name,
       place: site.place,

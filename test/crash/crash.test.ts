@@ -1,11 +1,19 @@
+import type { StateUnit } from '@refold/core';
 import { expect } from 'chai';
 import { CrashRun } from './crash-run.js';
+import { postgresTarget } from './postgres-target.js';
 import { sqliteTarget } from './sqlite-target.js';
+import type { CrashTarget } from './target.js';
 
 const ROUNDS = 5;
 const seed = Number(process.env['REFOLD_CRASH_SEED'] ?? 1);
 
-for (const target of [sqliteTarget]) {
+after(() => postgresTarget.end?.());
+
+describeCrashes(sqliteTarget);
+describeCrashes(postgresTarget);
+
+function describeCrashes<Unit extends StateUnit>(target: CrashTarget<Unit>): void {
   describe(`kill -9 on ${target.name}`, () => {
     const run = new CrashRun(target, { seed });
     after(() => run.clean());

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
 import {
   RevisionConflictError,
+  StoreUnavailableError,
   type AppendResult,
   type EventStore,
   type StateUnit,
@@ -12,12 +13,15 @@ import { overriding } from './overriding.js';
 interface Outcome {
   readonly intent: string;
   readonly results?: readonly AppendResult[];
-  /** Whether a later process was told, who repeated the append without its inline projections. */
-  readonly settled?: boolean;
+}
+
+/** A later process is about to make the append again, without its inline projections. */
+interface Repetition {
+  readonly again: string;
 }
 
 /** A line of a journal: the intent is written before the append is called, the outcome after it has ended. */
-type Line = Omit<Intent, 'outcomes'> | Outcome;
+type Line = Omit<Intent, 'outcomes' | 'repeated'> | Outcome | Repetition;
 
 /** An append that some process was about to make, and every outcome that was ever told of it. */
 export interface Intent {
@@ -26,6 +30,8 @@ export interface Intent {
   /** Whether inline projections ran in its transaction. */
   readonly inline: boolean;
   readonly outcomes: Outcome[];
+  /** Whether a later process has made it again, or was about to. */
+  repeated: boolean;
 }
 
 /** What a journal tells of: an append that has returned, before its outcome is written and after. */
@@ -64,7 +70,8 @@ export class Journal {
 
   /** Makes an append again that an earlier process began. */
   settle(intent: string, append: () => Promise<readonly AppendResult[]>): Promise<readonly AppendResult[]> {
-    return this.#end({ intent, settled: true }, append);
+    this.#write({ again: intent });
+    return this.#end({ intent }, append);
   }
 
   async #end(
@@ -78,7 +85,7 @@ export class Journal {
       this.#on.acknowledged?.();
       return results;
     } catch (error) {
-      if (error instanceof RevisionConflictError) this.#write(outcome);
+      if (isRefusal(error)) this.#write(outcome);
       throw error;
     }
   }
@@ -95,12 +102,16 @@ export class Journal {
 /** The intents of several journals with their outcomes, which may be in another journal than the intent. */
 export function readJournals(files: readonly string[]): Map<string, Intent> {
   const intents = new Map<string, Intent>();
-  const outcomes: Outcome[] = [];
+  const later: (Outcome | Repetition)[] = [];
   for (const line of files.flatMap(linesOf)) {
-    if ('appends' in line) intents.set(line.intent, { ...line, outcomes: [] });
-    else outcomes.push(line);
+    if ('appends' in line) intents.set(line.intent, { ...line, outcomes: [], repeated: false });
+    else later.push(line);
   }
-  for (const outcome of outcomes) intents.get(outcome.intent)?.outcomes.push(outcome);
+  for (const line of later) {
+    const intent = intents.get('again' in line ? line.again : line.intent);
+    if (intent && 'again' in line) intent.repeated = true;
+    else if ('intent' in line) intent?.outcomes.push(line);
+  }
   return intents;
 }
 
@@ -137,10 +148,15 @@ export async function settle(
     await journal
       .settle(intent, () => store.appendAll(appends))
       .catch((error: unknown) => {
-        if (!(error instanceof RevisionConflictError)) throw error;
+        if (!isRefusal(error)) throw error;
       });
   }
   return settled;
+}
+
+/** Whether an error says that nothing was appended: for its stream's revision, or since the database was out of reach. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof RevisionConflictError || error instanceof StoreUnavailableError;
 }
 
 /** A last line that a kill cut short tells of nothing: its append had not begun, or its outcome was not told. */

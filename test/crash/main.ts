@@ -11,7 +11,7 @@ const USAGE = `npm run crash -- [--rounds N] [--minutes N] [--seed S] [--target 
   --rounds N     at least so many rounds (default ${DEFAULT_ROUNDS})
   --minutes N    and at least so many minutes (default 0)
   --seed S       a whole number from 0 to 4294967295: the same one plans the same kills (default: another each time)
-  --target NAME  the store (default sqlite)
+  --target NAME  the store: sqlite (default) or postgres, on the server of DATABASE_URL or a private one
 
 After a failure the store and the journals of its writers are left for inspection.`;
 
@@ -80,4 +80,9 @@ try {
   process.exit(2);
 }
 const { target: name } = command;
-process.exitCode = (await withTarget(name, (target) => run(target, command))) ? 0 : 1;
+await withTarget(name, async (target) => {
+  const good = await run(target, command);
+  // What a failed run has left may be in a database of this process.
+  if (!good) process.exit(1);
+  await target.end?.();
+});

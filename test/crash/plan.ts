@@ -20,7 +20,7 @@ export interface RoundPlan {
   readonly raise: 0 | 1;
   /** The projection that the first worker rebuilds while it follows the log. */
   readonly rebuild: ProjectionName | undefined;
-  /** One place or two: two writers use the file at once. */
+  /** One place or several: their writers use the store at once. */
   readonly writers: readonly (readonly Moment[])[];
   readonly worker: readonly Moment[];
 }
@@ -33,7 +33,7 @@ const MOST_APPENDS = 300;
 const MOST_BATCHES = 30;
 
 /** The plan of a round: a function of the seed and the round's number. What the scheduler does with it is not. */
-export function planRound(seed: number, round: number): RoundPlan {
+export function planRound(seed: number, round: number, mostWriters: number): RoundPlan {
   const random = new Random(seed, round);
   const raise = round > 0 && random.chance(0.25) ? 1 : 0;
   const [rebuilt] = random.sample(projectionNames, 1);
@@ -41,7 +41,7 @@ export function planRound(seed: number, round: number): RoundPlan {
     raise,
     // A build that was interrupted is taken up by a version that is raised, and replaced by a rebuild: one at a time.
     rebuild: raise === 0 && random.chance(0.4) ? rebuilt : undefined,
-    writers: Array.from({ length: random.chance(0.3) ? 2 : 1 }, (_, place) =>
+    writers: Array.from({ length: random.chance(0.5) ? random.between(2, mostWriters) : 1 }, (_, place) =>
       lives(random, WRITER_KINDS[(round + place) % WRITER_KINDS.length] ?? 'time', MOST_APPENDS),
     ),
     worker: lives(random, WORKER_KINDS[round % WORKER_KINDS.length] ?? 'time', MOST_BATCHES),

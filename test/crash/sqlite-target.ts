@@ -16,6 +16,7 @@ const YIELD_EVERY = 8;
 /** One file in a folder of its own, at the default durability. */
 export const sqliteTarget: CrashTarget<SqliteUnit> = {
   name: 'sqlite',
+  mostWriters: 2,
   create: () => mkdtemp(join(tmpdir(), 'refold-crash-')),
   open: (place) => sqliteStore(fileIn(place)),
   remove: (place) => rm(place, { recursive: true, force: true }),

@@ -13,6 +13,10 @@ export class Statistics {
   events = 0;
   acknowledged = 0;
   refused = 0;
+  /** What the tailing readers have read, all together; they begin anew in every round. */
+  eventsFollowed = 0;
+  connectionsCut = 0;
+  databaseCrashes = 0;
   /** Appends in flight at a kill that were in the log afterwards, and those that were not. */
   landed = 0;
   vanished = 0;
@@ -37,6 +41,8 @@ export class Statistics {
       `appends refused: ${this.refused}`,
       `workers killed: ${this.workersKilled}, in the midst of a batch: ${this.workersMidBatch}`,
       `builds interrupted: ${this.interruptedBuilds}`,
+      `events followed by tailing readers, without a gap: ${this.eventsFollowed}`,
+      `connections cut: ${this.connectionsCut}; database crashes: ${this.databaseCrashes}`,
     ].join('\n');
   }
 }

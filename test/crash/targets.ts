@@ -1,4 +1,5 @@
 import type { StateUnit } from '@refold/core';
+import { postgresTarget } from './postgres-target.js';
 import { sqliteTarget } from './sqlite-target.js';
 import type { CrashTarget } from './target.js';
 
@@ -8,5 +9,6 @@ export function withTarget<Result>(
   use: <Unit extends StateUnit>(target: CrashTarget<Unit>) => Result,
 ): Result {
   if (name === sqliteTarget.name) return use(sqliteTarget);
-  throw new Error(`There is no target "${name}": there is ${sqliteTarget.name}`);
+  if (name === postgresTarget.name) return use(postgresTarget);
+  throw new Error(`There is no target "${name}": there are ${sqliteTarget.name} and ${postgresTarget.name}`);
 }

@@ -46,7 +46,7 @@ export async function verifyLog(
   for (const intent of intents.values()) {
     const look = lookFor(intent, byId);
     accounted += look.found;
-    if (intent.inline && !intent.outcomes.some(({ settled }) => settled)) {
+    if (intent.inline && !intent.repeated) {
       findings.lastInline = Math.max(findings.lastInline, look.last);
     }
     problems.push(...look.problems.map((problem) => `append ${intent.intent}: ${problem}`));

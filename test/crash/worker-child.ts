@@ -1,4 +1,12 @@
-import type { StateUnit, Store } from '@refold/core';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  StoreUnavailableError,
+  type Application,
+  type OnProgress,
+  type StateUnit,
+  type Store,
+} from '@refold/core';
+import type { ProjectionName } from './domain.js';
 import { Marks } from './marks.js';
 import { deathAt, LEASE_MS, report, strictLogger, takeOrders, type WorkerOrders } from './orders.js';
 import { overriding } from './overriding.js';
@@ -18,14 +26,30 @@ async function work<Unit extends StateUnit>(target: CrashTarget<Unit>, orders: W
     },
     logger: strictLogger,
   });
-  const onProgress = ({ processor }: { readonly processor: string }): void => {
+  const onProgress: OnProgress = ({ processor }) => {
     marks.committed(processor);
     report('step');
   };
   report('ready');
   const following = app.worker({ leaseMs: LEASE_MS, batchSize: 100, onProgress }).run();
-  if (orders.rebuild) await app.rebuild(orders.rebuild, { onProgress });
+  if (orders.rebuild) await rebuild(app, orders.rebuild, onProgress);
   await following;
+}
+
+/** A rebuild that finds the database out of reach when it begins is begun again. */
+async function rebuild<Unit extends StateUnit>(
+  app: Application<Unit>,
+  projection: ProjectionName,
+  onProgress: OnProgress,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await app.rebuild(projection, { onProgress });
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error;
+      await sleep(20);
+    }
+  }
 }
 
 /** Calls `die` when a transaction has been committed, and before its caller knows. */

@@ -1,5 +1,7 @@
 import {
+  AppendOutcomeUnknownError,
   RevisionConflictError,
+  StoreUnavailableError,
   type Application,
   type AppendResult,
   type EventStore,
@@ -7,6 +9,7 @@ import {
   type StateUnit,
   type StreamAppend,
 } from '@refold/core';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Account, accountIds } from './domain.js';
 import { Journal, journaled, settle } from './journal.js';
 import { deathAt, report, strictLogger, takeOrders, type WriterOrders } from './orders.js';
@@ -83,7 +86,7 @@ class Caller<Unit extends StateUnit> {
         else account.deposit(amount, this.#name);
       }
     };
-    await this.#app.repository(Account).upsert(id, act).catch(unlessConflict);
+    await this.#app.repository(Account).upsert(id, act).catch(unlessExpected);
   }
 
   /** Straight to the log: one stream or several, few events or many, and now and then the same append twice. */
@@ -97,9 +100,9 @@ class Caller<Unit extends StateUnit> {
     }));
     const append = async (): Promise<AppendResult[]> => this.#store.appendAll(appends);
     const repeat = random.chance(0.1);
-    if (!repeat) await this.#journal.begin(appends, append);
     // Both at once: they may meet in one group.
-    else await this.#journal.begin(appends, async () => (await Promise.all([append(), append()]))[1]);
+    const twice = async (): Promise<AppendResult[]> => (await Promise.all([append(), append()]))[1];
+    await this.#journal.begin(appends, repeat ? twice : append).catch(unlessExpected);
   }
 
   #event(): NewEvent {
@@ -109,9 +112,14 @@ class Caller<Unit extends StateUnit> {
   }
 }
 
-/** All callers want the same few accounts: one that was beaten to it ten times goes on with something else. */
-function unlessConflict(error: unknown): void {
-  if (!(error instanceof RevisionConflictError)) throw error;
+/**
+ * All callers want the same few accounts: one that was beaten to it ten times goes on with something else. So does one whose
+ * database is out of reach; what became of its append is settled later, like that of a killed caller.
+ */
+async function unlessExpected(error: unknown): Promise<void> {
+  if (error instanceof RevisionConflictError) return;
+  if (!(error instanceof StoreUnavailableError || error instanceof AppendOutcomeUnknownError)) throw error;
+  await sleep(20);
 }
 
 function hex(value: number, digits: number): string {

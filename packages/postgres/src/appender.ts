@@ -15,9 +15,10 @@ import {
   type Settled,
 } from '@refold/core';
 import type postgres from 'postgres';
-import { codeOf, isConnectionError, translate } from './connection.js';
+import { codeOf, isConnectionError, translate, type Runner, type Sessions } from './connection.js';
 import { isDuplicate, type AppendRequest, type GroupOutcome, type LogWrites } from './log-writes.js';
 import type { PostgresUnit } from './postgres-unit.js';
+import type { SessionPool } from './session-pool.js';
 
 /** One caller's append, and what is to run in its transaction. */
 export interface Request {
@@ -26,7 +27,7 @@ export interface Request {
 }
 
 export interface AppenderContext {
-  readonly sql: postgres.Sql;
+  readonly sql: SessionPool;
   readonly writes: LogWrites;
   readonly clock: Clock;
   readonly lockTimeoutMs: number;
@@ -36,7 +37,7 @@ export interface AppenderContext {
     transaction: postgres.TransactionSql,
     work: (unit: PostgresUnit) => Promise<void>,
   ) => Promise<void>;
-  readonly lockHolders: () => Promise<LockHolder[]>;
+  readonly lockHolders: (runner: Runner) => Promise<LockHolder[]>;
   readonly onCommit: (head: number) => void;
 }
 
@@ -125,16 +126,17 @@ export class Appender {
 
   /** Commits a group, again and again while it is not known what became of it. */
   async #settle(group: readonly Request[]): Promise<readonly Outcome[]> {
-    const { clock, settleTimeoutMs } = this.#context;
+    const { clock, lockTimeoutMs, settleTimeoutMs } = this.#context;
     const startedAt = clock.now();
+    const sending = new Sending(this.#context);
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#attempt(group);
+        const left = startedAt + settleTimeoutMs + lockTimeoutMs - clock.now();
+        return await sending.within(left, () => this.#attempt(group, sending));
       } catch (error) {
         if (RETRIED.has(codeOf(error) ?? '')) continue;
-        if (!isConnectionError(error)) throw await this.#explained(error);
-        if (attempt === 1 && NOTHING_SENT.has(codeOf(error) ?? ''))
-          throw new StoreUnavailableError('an append', error);
+        if (!isConnectionError(error)) throw await this.#explained(error, this.#context.sql);
+        if (!sending.hasSent) throw new StoreUnavailableError('an append', error);
         const waited = clock.now() - startedAt;
         if (waited >= settleTimeoutMs) return group.map(({ appends }) => unknown(appends, waited, error));
         await clock.sleep(Math.min(1000, 10 * 2 ** attempt));
@@ -142,35 +144,34 @@ export class Appender {
     }
   }
 
-  async #attempt(group: readonly Request[]): Promise<readonly Outcome[]> {
-    if (group.some(({ inline }) => inline)) return this.#inOneTransaction(group);
+  async #attempt(group: readonly Request[], sql: Sessions): Promise<readonly Outcome[]> {
+    if (group.some(({ inline }) => inline)) return this.#inOneTransaction(group, sql);
     try {
-      return await this.#inOneStatement(group);
+      return await this.#inOneStatement(group, sql);
     } catch (error) {
       if (!isDuplicate(error)) throw error;
-      return this.#besidesKnown(group);
+      return this.#besidesKnown(group, sql);
     }
   }
 
-  async #inOneStatement(group: readonly Request[]): Promise<readonly Outcome[]> {
-    const { sql, writes, onCommit } = this.#context;
+  async #inOneStatement(group: readonly Request[], sql: Sessions): Promise<readonly Outcome[]> {
+    const { writes, onCommit } = this.#context;
     const appended = await writes.append(
       sql,
       group.map(({ appends }) => appends),
     );
     onCommit(appended.head);
-    return this.#resolveRefused(group, appended.outcomes);
+    return this.#resolveRefused(group, appended.outcomes, sql);
   }
 
   /** Some ids are taken: settles the requests that have them, and appends the others. */
-  async #besidesKnown(group: readonly Request[]): Promise<readonly Outcome[]> {
-    const { sql, writes } = this.#context;
-    const earlier = await writes.earlierOutcomes(
+  async #besidesKnown(group: readonly Request[], sql: Sessions): Promise<readonly Outcome[]> {
+    const earlier = await this.#context.writes.earlierOutcomes(
       sql,
       group.map(({ appends }) => appends),
     );
     const rest = group.filter((_, index) => !earlier[index]);
-    const outcomes = rest.length > 0 ? [...(await this.#attempt(rest))] : [];
+    const outcomes = rest.length > 0 ? [...(await this.#attempt(rest, sql))] : [];
     return earlier.map((outcome) => outcome ?? outcomes.shift() ?? LOST);
   }
 
@@ -178,19 +179,19 @@ export class Appender {
   async #resolveRefused(
     group: readonly Request[],
     outcomes: readonly Outcome[],
+    sql: Sessions,
   ): Promise<readonly Outcome[]> {
     const refused = group.filter((_, index) => 'error' in (outcomes[index] ?? LOST));
     if (refused.length === 0) return outcomes;
     const earlier = await this.#context.writes.earlierOutcomes(
-      this.#context.sql,
+      sql,
       refused.map(({ appends }) => appends),
     );
     return outcomes.map((outcome) => ('error' in outcome ? (earlier.shift() ?? outcome) : outcome));
   }
 
   /** With inline hooks: one transaction, and in it a savepoint for each request. */
-  async #inOneTransaction(group: readonly Request[]): Promise<readonly Outcome[]> {
-    const { sql, onCommit } = this.#context;
+  async #inOneTransaction(group: readonly Request[], sql: Sessions): Promise<readonly Outcome[]> {
     const { outcomes, head } = await sql.begin(async (transaction) => {
       const done: Outcome[] = [];
       let reached = 0;
@@ -201,7 +202,7 @@ export class Appender {
       }
       return { outcomes: done, head: reached };
     });
-    onCommit(head);
+    this.#context.onCommit(head);
     return outcomes;
   }
 
@@ -225,7 +226,9 @@ export class Appender {
       });
     } catch (error) {
       if (isConnectionError(error)) throw error;
-      if (!(error instanceof Refused) && !isDuplicate(error)) return { outcome: { error }, head: 0 };
+      if (!(error instanceof Refused) && !isDuplicate(error)) {
+        return { outcome: { error: await this.#explained(error, transaction) }, head: 0 };
+      }
       return this.#refused(transaction, appends, { error: error instanceof Refused ? error.cause : error });
     }
   }
@@ -240,10 +243,65 @@ export class Appender {
     return { outcome: earlier ?? outcome, head: 0 };
   }
 
-  async #explained(error: unknown): Promise<unknown> {
+  async #explained(error: unknown, runner: Runner): Promise<unknown> {
     if (codeOf(error) !== LOCK_NOT_AVAILABLE) return translate(error, 'an append');
     const { lockHolders, lockTimeoutMs } = this.#context;
-    return new StoreBusyError(lockTimeoutMs, error, await lockHolders().catch(() => []));
+    return new StoreBusyError(lockTimeoutMs, error, await lockHolders(runner).catch(() => []));
+  }
+}
+
+/** The connections as the settlement of one group uses them. */
+class Sending implements Sessions {
+  /** Whether anything may have reached the server. */
+  hasSent = false;
+  readonly #pool: SessionPool;
+  readonly #clock: Clock;
+  #abort = new AbortController();
+
+  constructor({ sql, clock }: AppenderContext) {
+    this.#pool = sql;
+    this.#clock = clock;
+  }
+
+  /** Ends connections that take longer than so many milliseconds. */
+  async within<Result>(ms: number, work: () => Promise<Result>): Promise<Result> {
+    const [abort, done] = [(this.#abort = new AbortController()), new AbortController()];
+    const late = new Promise<never>((_, reject) => {
+      void this.#clock.sleep(ms, done.signal).then(() => {
+        if (done.signal.aborted) return;
+        const error = new NoAnswerError(ms);
+        abort.abort(error);
+        reject(error);
+      });
+    });
+    try {
+      return await Promise.race([work(), late]);
+    } finally {
+      done.abort();
+    }
+  }
+
+  use<Result>(work: (sql: postgres.Sql) => Promise<Result>): Promise<Result> {
+    return this.#pool.use((sql) => {
+      this.hasSent = true;
+      return work(sql);
+    }, this.#abort.signal);
+  }
+
+  begin<Result>(work: (transaction: postgres.TransactionSql) => Promise<Result>): Promise<Result> {
+    return this.#pool.begin((transaction) => {
+      this.hasSent = true;
+      return work(transaction);
+    }, this.#abort.signal);
+  }
+}
+
+/** The server has not answered for too long. */
+class NoAnswerError extends Error {
+  readonly code = 'ETIMEDOUT';
+
+  constructor(ms: number) {
+    super(`The server has not answered for ${Math.max(0, Math.round(ms))} ms`);
   }
 }
 
@@ -261,17 +319,6 @@ const INVALID_TRANSACTION_STATE = '25000';
 
 /** The server undid the transaction so that others could go on: it is simply done again. */
 const RETRIED = new Set(['40001', '40P01']);
-
-/** Failures to connect: nothing was sent. */
-const NOTHING_SENT = new Set([
-  'ECONNREFUSED',
-  'CONNECT_TIMEOUT',
-  'ENOENT',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  '57P03',
-  '53300',
-]);
 
 /** What makes an append inside a transaction fail, as errors that say what to do. */
 function explainedWithin(error: unknown, lockTimeoutMs: number): unknown {

@@ -1,35 +1,29 @@
 import { ChangeSignal, messageOf, type Logger } from '@refold/core';
-import postgres from 'postgres';
-import type { Database } from './connection.js';
 import { quote, type Schema } from './schema.js';
+import { Session, type ClientOptions } from './session.js';
 
 export interface ChangeFeedOptions {
   readonly schema: Schema;
   /** What the listening connection is opened with; undefined to poll only. */
-  readonly listen: Database | undefined;
+  readonly listen: ClientOptions | undefined;
   /** How often the head is looked at while someone waits. */
   readonly pollMs: number;
   readonly head: () => Promise<number>;
   readonly logger: Logger;
 }
 
-/** With an option that the driver's types leave out: it hands it to every connection. */
-interface Notified extends postgres.Options<Record<string, postgres.PostgresType>> {
-  readonly onnotify: (channel: string, payload: string) => void;
-}
-
 /** How long the listening connection waits before it is opened again. */
 const RELISTEN_MS = 500;
 
 /**
- * Tells when the log has grown: by notification over one connection that is opened while somebody waits and opened again
+ * Tells when the log has grown: by notification over one connection that is opened when somebody waits and opened again
  * whenever it breaks, and by polling for what a notification may have missed. The driver's own `listen` gives up when
  * its connection cannot be opened again at once, so it is not used.
  */
 export class ChangeFeed {
   readonly #signal = new ChangeSignal();
   readonly #options: ChangeFeedOptions;
-  #listener: postgres.Sql | undefined;
+  #listener: Session | undefined;
   #polling: NodeJS.Timeout | undefined;
   #relistening: NodeJS.Timeout | undefined;
   #looking = false;
@@ -58,43 +52,41 @@ export class ChangeFeed {
     clearTimeout(this.#polling);
     clearTimeout(this.#relistening);
     this.#signal.close();
-    await this.#listener?.end({ timeout: 1 });
+    await this.#listener?.end();
   }
 
   #listen(): void {
     const { listen, schema } = this.#options;
-    if (!listen || this.#listener || this.#closed) return;
-    const options: Notified = {
-      max: 1,
-      idle_timeout: 0,
-      max_lifetime: null,
-      fetch_types: false,
-      onnotify: (channel, payload) => {
+    if (!listen || this.#listener || this.#relistening || this.#closed) return;
+    const session: Session = new Session(listen, {
+      onNotification: (channel, payload) => {
         if (channel === schema.channel) this.#signal.advance(Number(payload));
       },
-      onclose: () => this.#relisten(),
-    };
-    this.#listener =
-      typeof listen === 'string' ? postgres(listen, options) : postgres({ ...listen, ...options });
-    this.#subscribe();
+      onEnd: () => this.#relisten(session),
+    });
+    this.#listener = session;
+    void this.#subscribe(session);
   }
 
-  #subscribe(): void {
-    this.#listener
-      ?.unsafe(`listen ${quote(this.#options.schema.channel)}`)
-      .then(() => this.#look())
-      .catch((error: unknown) => {
-        if (this.#closed) return;
-        this.#options.logger.warn(`cannot listen for changes, polling for them: ${messageOf(error)}`);
-        this.#relisten();
-      });
+  async #subscribe(session: Session): Promise<void> {
+    try {
+      await session.open();
+      await session.sql.unsafe(`listen ${quote(this.#options.schema.channel)}`);
+      await this.#look();
+    } catch (error) {
+      if (this.#closed) return;
+      this.#options.logger.warn(`cannot listen for changes, polling for them: ${messageOf(error)}`);
+      void session.end();
+      this.#relisten(session);
+    }
   }
 
-  #relisten(): void {
-    if (this.#closed || this.#relistening) return;
+  #relisten(lost: Session): void {
+    if (this.#closed || this.#listener !== lost) return;
+    this.#listener = undefined;
     this.#relistening = setTimeout(() => {
       this.#relistening = undefined;
-      this.#subscribe();
+      this.#listen();
     }, RELISTEN_MS);
   }
 

@@ -7,7 +7,7 @@ import {
   type Collection,
   type IndexedField,
 } from '@refold/core';
-import { codeOf, query, type Runner } from './connection.js';
+import { codeOf, query, type Statements } from './connection.js';
 import { fieldExpression } from './document-find.js';
 import { quote, type Schema } from './schema.js';
 import type postgres from 'postgres';
@@ -19,7 +19,7 @@ export function tableName(schema: Schema, collection: string, generation: number
 
 /** Creates the tables of one generation. */
 export async function createTables(
-  runner: Runner,
+  runner: Statements,
   schema: Schema,
   collections: readonly Collection[],
   generation: number,
@@ -41,7 +41,7 @@ export async function createTables(
 
 /** @throws DefinitionError if the tables of a generation were created with other indexes than are declared now */
 export async function checkIndexes(
-  runner: Runner,
+  runner: Statements,
   schema: Schema,
   collections: readonly Collection[],
   generation: number,
@@ -82,7 +82,7 @@ export async function showGeneration(
 
 /** Drops the views of collections that the new live generation has no more. */
 export async function hideCollections(
-  runner: Runner,
+  runner: Statements,
   schema: Schema,
   collections: readonly string[],
 ): Promise<void> {
@@ -90,7 +90,7 @@ export async function hideCollections(
 }
 
 export async function dropTables(
-  runner: Runner,
+  runner: Statements,
   schema: Schema,
   collections: readonly string[],
   generation: number,
@@ -102,7 +102,7 @@ export async function dropTables(
 
 const INVALID_TABLE_DEFINITION = '42P16';
 
-async function refuseOther(runner: Runner, schema: Schema, name: string): Promise<void> {
+async function refuseOther(runner: Statements, schema: Schema, name: string): Promise<void> {
   const [other] = await query<{ kind: string }>(
     runner,
     "select relkind::text as kind from pg_catalog.pg_class where oid = to_regclass($1) and relkind <> 'v'",

@@ -5,8 +5,19 @@ import { PrivilegeError } from './errors.js';
 /** A database's address, or options of the `postgres` client. */
 export type Database = string | postgres.Options<Record<string, postgres.PostgresType>>;
 
-/** A pool of the `postgres` client, or a transaction of one: what runs statements. */
-export type Runner = Pick<postgres.Sql, 'unsafe'>;
+/** What runs statements on one connection: a session's client, or a transaction. */
+export type Statements = Pick<postgres.Sql, 'unsafe'>;
+
+/** Connections to run statements on, each for one caller at a time. */
+export interface Sessions {
+  readonly use: <Result>(work: (sql: postgres.Sql) => Promise<Result>) => Promise<Result>;
+  readonly begin: <Result>(
+    work: (transaction: postgres.TransactionSql) => Promise<Result>,
+  ) => Promise<Result>;
+}
+
+/** What runs a statement: on one connection, or on any. */
+export type Runner = Statements | Sessions;
 
 /** Values that a statement is given. */
 export type Value = string | number | boolean | null | Date;
@@ -17,6 +28,7 @@ export function query<Row extends object>(
   sql: string,
   values: readonly Value[] = [],
 ): Promise<Row[]> {
+  if ('use' in runner) return runner.use((statements) => query(statements, sql, values));
   return runner.unsafe<Row[]>(sql, [...values], { prepare: true }).execute();
 }
 
@@ -39,6 +51,20 @@ export function translate(error: unknown, call: string): unknown {
   if (isConnectionError(error)) return new StoreUnavailableError(call, error);
   if (code === '42501' && error instanceof Error) return new PrivilegeError(error);
   return error;
+}
+
+/** Another held a lock for longer than one may wait. */
+export const LOCK_NOT_AVAILABLE = '55P03';
+/** The server undid one of several transactions that waited for each other. */
+export const DEADLOCK = '40P01';
+
+/** The code of the wait that ended a transaction, whatever a callback has made of the error. */
+export function undoneBy(error: unknown): string | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const code = codeOf(at);
+    if (code === LOCK_NOT_AVAILABLE || code === DEADLOCK) return code;
+  }
+  return undefined;
 }
 
 const CONNECTION_CODES = new Set([

@@ -9,7 +9,7 @@ import {
 import type { Writable } from 'node:stream';
 import type postgres from 'postgres';
 import { plainArray, textArray } from './arrays.js';
-import { codeOf, query, type Runner } from './connection.js';
+import { codeOf, query, type Runner, type Sessions } from './connection.js';
 import { ARCHIVED_BELOW } from './log-writes.js';
 import type { Schema } from './schema.js';
 
@@ -50,12 +50,9 @@ export class Importer {
   }
 
   /** Writes a chunk in a transaction of its own; returns the head. @throws ImportConflictError, ImportItemError */
-  async write(sql: postgres.Sql, chunk: ImportChunk): Promise<number> {
+  async write(sql: Sessions, chunk: ImportChunk): Promise<number> {
     try {
-      // The driver's result type leaves out that a callback's plain result comes back as it is.
-      await sql.begin('isolation level read committed', async (transaction) => {
-        this.#head = await this.#writeIn(transaction, chunk);
-      });
+      this.#head = await sql.begin((transaction) => this.#writeIn(transaction, chunk));
       return this.#head;
     } catch (error) {
       this.#forget();
@@ -131,7 +128,7 @@ export class Importer {
   }
 
   /** A COPY that failed for an id that is taken names its item. */
-  async #explained(sql: postgres.Sql, chunk: ImportChunk, error: unknown): Promise<unknown> {
+  async #explained(sql: Sessions, chunk: ImportChunk, error: unknown): Promise<unknown> {
     const ids = chunk.items.map(({ id }) => id);
     const statement = `select id from ${this.#schema.of('log')} where id = any($1::uuid[])`;
     const rows = await query<{ id: string }>(sql, statement, [plainArray(ids)]);

@@ -50,7 +50,7 @@ export class LogReads {
   }
 
   async head(runner: Runner): Promise<number> {
-    const [row] = await query<{ head: string }>(runner, `select ${this.#schema.of('head')}() as head`);
+    const [row] = await read<{ head: string }>(runner, `select ${this.#schema.of('head')}() as head`);
     return Number(row?.head ?? 0);
   }
 
@@ -165,12 +165,7 @@ export class LogReads {
   }
 
   async #page(runner: Runner, sql: string, values: readonly Value[]): Promise<Page> {
-    let rows: Row[];
-    try {
-      rows = await query<Row>(runner, sql, values);
-    } catch (error) {
-      throw translate(error, 'a read');
-    }
+    const rows = await read<Row>(runner, sql, values);
     const head = rows[0]?.head === undefined ? undefined : Number(rows[0].head);
     if (head !== undefined && rows[0]?.position === null) return { events: [], head };
     let bytes = 0;
@@ -181,6 +176,18 @@ export class LogReads {
 
   #pageSize({ batchSize }: ReadRange): number {
     return Math.max(1, Math.min(batchSize, Math.floor(PAGE_BYTES / this.#bytesPerEvent)));
+  }
+}
+
+async function read<Found extends object>(
+  runner: Runner,
+  sql: string,
+  values?: readonly Value[],
+): Promise<Found[]> {
+  try {
+    return await query<Found>(runner, sql, values);
+  } catch (error) {
+    throw translate(error, 'a read');
   }
 }
 

@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import type postgres from 'postgres';
-import { query, type Runner } from './connection.js';
+import { query, type Runner, type Sessions } from './connection.js';
 import { NewerSchemaError, OutdatedSchemaError, UnsuitableDatabaseError } from './errors.js';
 import { Schema } from './schema.js';
 
@@ -32,7 +31,7 @@ export function migrationSql({
 }
 
 /** Runs what is missing, once however many processes start together. */
-export async function migrate(sql: postgres.Sql, schema: Schema): Promise<void> {
+export async function migrate(sql: Sessions, schema: Schema): Promise<void> {
   const all = migrations();
   // A look without a lock: usually there is nothing to do.
   if ((await checkedVersion(sql, schema, all)) === all.length) return;
@@ -92,8 +91,11 @@ function migrations(): Migration[] {
     }));
 }
 
+/** `create schema if not exists` asks for the right to create schemas, even where there is nothing to create. */
 function preparation(schema: Schema): string {
-  return schema.fill(`create schema if not exists {schema};
+  return schema.fill(`do $$ begin
+  if to_regnamespace('{schema in a literal}') is null then create schema {schema}; end if;
+end $$;
 
 create table if not exists {schema}.migrations (
   version integer     not null primary key,

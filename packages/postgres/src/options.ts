@@ -1,5 +1,4 @@
 import { InvalidArgumentError, type Clock, type Logger } from '@refold/core';
-import postgres from 'postgres';
 import type { Database } from './connection.js';
 
 /** What `postgresStore` takes beside the database. */
@@ -18,7 +17,7 @@ export interface PostgresStoreOptions {
   readonly listen?: Database | false;
   /** Whether appends tell listeners by NOTIFY. Default true. */
   readonly notify?: boolean;
-  /** How often the head is looked at while someone waits for changes. Default 1,000 with `listen`, 100 without. */
+  /** How often the head is looked at while someone waits for changes. Default 1,000 with `listen`, 250 without. */
   readonly pollMs?: number;
   /** How long an append waits for others' appends before it throws StoreBusyError. Default 10,000. */
   readonly lockTimeoutMs?: number;
@@ -34,27 +33,6 @@ export interface PostgresStoreOptions {
   readonly logger?: Logger;
   /** Waits between attempts; the database tells the time of events and leases. */
   readonly clock?: Clock;
-}
-
-/** A pool of the store's own. */
-export function openPool(database: Database): postgres.Sql {
-  const defaults = { onnotice: () => {}, connection: { application_name: 'refold' } };
-  return typeof database === 'string' ? postgres(database, defaults) : postgres({ ...defaults, ...database });
-}
-
-/** What a connection like those of a pool is opened with. */
-export function likePool({ options }: postgres.Sql): Database {
-  const { host, port, path, database, user, pass, ssl, connection } = options;
-  return {
-    host: host.map((name, index) => `${name}:${port[index] ?? ''}`).join(','),
-    path: path || undefined,
-    database,
-    user,
-    // The driver's types say null, and mean the password that was given.
-    password: pass ?? undefined,
-    ssl,
-    connection,
-  };
 }
 
 /** Options that were given, so that defaults stand for the others. */

@@ -45,16 +45,26 @@ import type postgres from 'postgres';
 import { Appender } from './appender.js';
 import { ChangeFeed } from './change-feed.js';
 import { checkIndexes, tableName } from './collections.js';
-import { codeOf, query, translate, type Database, type Runner } from './connection.js';
+import {
+  DEADLOCK,
+  LOCK_NOT_AVAILABLE,
+  query,
+  translate,
+  undoneBy,
+  type Database,
+  type Runner,
+} from './connection.js';
 import { documentReader } from './documents.js';
 import { Importer } from './importer.js';
 import { LogReads } from './log-reads.js';
 import { LogWrites } from './log-writes.js';
 import { checkMigrated, migrate } from './migrations.js';
-import { checkOptions, likePool, openPool, withoutUndefined, type PostgresStoreOptions } from './options.js';
+import { checkOptions, withoutUndefined, type PostgresStoreOptions } from './options.js';
 import { PostgresProcessors } from './postgres-processors.js';
 import { PostgresUnit } from './postgres-unit.js';
 import { Schema } from './schema.js';
+import { SessionPool } from './session-pool.js';
+import { clientOptions, type ClientOptions } from './session.js';
 import { StateTables, type NewGeneration } from './state-tables.js';
 
 /** A transaction in which an append can take part: a unit of the store, or a transaction of the `postgres` client. */
@@ -83,11 +93,9 @@ interface PostgresScope extends TransactionScope {
 
 /** Everything a store is made of. */
 interface Parts {
-  readonly sql: postgres.Sql;
-  /** Whether the store opened the pool, and closes it. */
-  readonly owned: boolean;
+  readonly sql: SessionPool;
   readonly schema: Schema;
-  readonly listen: Database | undefined;
+  readonly listen: ClientOptions | undefined;
   readonly options: Required<Omit<PostgresStoreOptions, 'schema' | 'migrate' | 'listen'>>;
 }
 
@@ -109,7 +117,7 @@ export class PostgresStore
   };
 
   readonly #parts: Parts;
-  readonly #sql: postgres.Sql;
+  readonly #sql: SessionPool;
   readonly #schema: Schema;
   readonly #writes: LogWrites;
   readonly #reads: LogReads;
@@ -146,7 +154,7 @@ export class PostgresStore
         const scope = { open: true, head: 0 };
         return this.#scopes.run(scope, () => work(this.#unit(transaction, scope)));
       },
-      lockHolders: () => this.lockHolders(),
+      lockHolders: (runner) => this.#lockHolders(runner),
       onCommit: (head) => this.#changes.advance(head),
     });
   }
@@ -290,18 +298,21 @@ export class PostgresStore
 
   /** Whose transactions hold up appends right now: in the order of their beginning, empty most of the time. */
   lockHolders(): Promise<LockHolder[]> {
-    return this.#read(() =>
-      query<LockHolder>(
-        this.#sql,
-        `select a.pid, coalesce(a.application_name, '') as application, a.xact_start as since,
-           coalesce(a.state, '') as state, coalesce(a.query, '') as statement
+    return this.#read(() => this.#lockHolders(this.#sql));
+  }
+
+  /** Of another role's connections, a role without pg_read_all_stats sees neither times nor states. */
+  #lockHolders(runner: Runner): Promise<LockHolder[]> {
+    return query<LockHolder>(
+      runner,
+      `select a.pid, coalesce(a.application_name, '') as application, coalesce(a.xact_start, clock_timestamp()) as since,
+           coalesce(a.state, 'hidden from this role') as state, coalesce(a.query, '') as statement
          from pg_locks l join pg_stat_activity a using (pid)
          where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.classid = 1382377071
            and l.database = (select oid from pg_database where datname = current_database())
            and l.objid::bigint = ($1::regclass::oid::bigint - 2147483648) & 4294967295
          order by a.xact_start`,
-        [this.#schema.of('events')],
-      ),
+      [this.#schema.of('events')],
     );
   }
 
@@ -322,7 +333,7 @@ export class PostgresStore
     await this.#appender.idle();
     await Promise.allSettled(this.#running);
     await this.#changes.close();
-    if (this.#parts.owned) await this.#sql.end({ timeout: 5 });
+    await this.#sql.end();
   }
 
   protected look<Result>(work: (tables: StateTables, runner: Runner) => Promise<Result>): Promise<Result> {
@@ -373,16 +384,7 @@ export class PostgresStore
     work: (transaction: postgres.TransactionSql) => Promise<Result>,
   ): Promise<Result> {
     this.#checkWrite(call);
-    // The driver's result type leaves out that a callback's plain result comes back as it is.
-    let result: { readonly value: Result } | undefined;
-    await this.#tracked(
-      call,
-      this.#sql.begin('isolation level read committed', async (transaction) => {
-        result = { value: await work(transaction) };
-      }),
-    );
-    if (!result) throw new Error(`The transaction of ${call} has ended without its callback`);
-    return result.value;
+    return this.#tracked(call, this.#sql.begin(work));
   }
 
   async #tracked<Result>(call: string, running: Promise<Result>): Promise<Result> {
@@ -391,7 +393,7 @@ export class PostgresStore
     try {
       return await running;
     } catch (error) {
-      const code = codeOf(error);
+      const code = undoneBy(error);
       if (code === LOCK_NOT_AVAILABLE) throw new StoreBusyError(this.#parts.options.lockTimeoutMs, error);
       // The server has undone the transaction, because it and another waited for each other.
       if (code === DEADLOCK) throw new StoreBusyError(Math.round(performance.now() - startedAt), error);
@@ -441,12 +443,9 @@ export class PostgresStore
   }
 }
 
-const LOCK_NOT_AVAILABLE = '55P03';
-const DEADLOCK = '40P01';
-
 /**
- * Opens a store in a PostgreSQL database: by its address, by options of the `postgres` client (TLS among them), or on a pool
- * of that client which the caller closes. Sets the schema up, or brings it up to date.
+ * Opens a store in a PostgreSQL database: by its address, by options of the `postgres` client (TLS among them), or by a
+ * client, whose options are taken; the connections are the store's own. Sets the schema up, or brings it up to date.
  * @throws InvalidArgumentError, NewerSchemaError, OutdatedSchemaError, PrivilegeError, UnsuitableDatabaseError,
  * StoreUnavailableError
  */
@@ -457,22 +456,21 @@ export async function postgresStore(
   const { schema = 'refold', migrate: mode = 'run', listen, ...rest } = options;
   checkOptions(options);
   const named = new Schema(schema);
-  const owned = typeof database !== 'function';
-  const sql = owned ? openPool(database) : database;
+  const client = clientOptions(database);
+  const sql = new SessionPool(client);
   try {
     await (mode === 'run' ? migrate(sql, named) : checkMigrated(sql, named));
   } catch (error) {
-    if (owned) await sql.end({ timeout: 1 });
+    await sql.end();
     throw translate(error, 'opening the store');
   }
   return new PostgresStore({
     sql,
-    owned,
     schema: named,
-    listen: listen === false ? undefined : (listen ?? (owned ? database : likePool(sql))),
+    listen: listen === false ? undefined : listen ? clientOptions(listen) : client,
     options: {
       notify: true,
-      pollMs: listen === false ? 100 : 1000,
+      pollMs: listen === false ? 250 : 1000,
       lockTimeoutMs: 10_000,
       settleTimeoutMs: 30_000,
       idleTransactionMs: 30_000,

@@ -94,6 +94,35 @@ describe('postgresStore', () => {
       });
     });
 
+    it('learns who holds it up when it waits too long, and goes on, with a pool of one connection too', async () => {
+      const options = { lockTimeoutMs: 100 };
+      const store = await postgresStore(postgres(await testDatabase(), { max: 1 }), { schema, ...options });
+      opened.push(store);
+      await sql.begin(async (holding) => {
+        await store.append('order-1', [happened()], { transaction: holding });
+        await store.transaction(async (unit) => {
+          const error = await failureOf(store.append('order-2', [happened()], { transaction: unit }));
+          expect(error).to.be.instanceOf(StoreBusyError);
+          expect((error as StoreBusyError).holders).to.have.length(1);
+          expect(await unit.sql`select 1 as one`).to.deep.equal([{ one: 1 }]);
+        });
+        const inline = store.append('order-2', [happened()], { inline: () => Promise.resolve() });
+        expect(await failureOf(inline)).to.be.instanceOf(StoreBusyError);
+      });
+      expect(await store.head()).to.equal(1);
+    });
+
+    it('that sees an old state of the log is refused, and nothing is written out of order', async () => {
+      const store = await open();
+      await sql.begin('isolation level repeatable read', async (transaction) => {
+        await transaction`select count(*) from pg_class`;
+        await store.append('order-1', [happened()]);
+        const error = await failureOf(store.append('order-2', [happened()], { transaction }));
+        expect(error).to.be.instanceOf(InvalidArgumentError).and.to.include({ argument: 'transaction' });
+      });
+      expect(await store.append('order-2', [happened()])).to.include({ revision: 0, position: 2 });
+    });
+
     it('that took its transaction id early and holds others up is named, and nothing is skipped', async () => {
       const store = await open({ lockTimeoutMs: 200 });
       const watched = await open();
@@ -208,6 +237,23 @@ describe('postgresStore', () => {
       expect(await failureOf(open()))
         .to.be.instanceOf(NewerSchemaError)
         .and.to.include({ found: 3, known: 2 });
+    });
+  });
+
+  it('gives arrays to SQL and back', async () => {
+    const store = await open();
+    await store.transaction(async ({ sql }) => {
+      const values = {
+        texts: ['a "b"', 'c\\d', '{e,f}', 'NULL', '', null],
+        numbers: [
+          [1, 2],
+          [3, 4],
+        ],
+      };
+      const { texts, numbers } = values;
+      const [row] = await sql`select ${sql.array(texts)}::text[] as texts, ${numbers}::int[] as numbers,
+        array[true, null] as flags, '{}'::int[] as none, '[0:1]={5,6}'::int[] as bounds, ${['x']}::text[] as plain`;
+      expect(row).to.deep.equal({ ...values, flags: [true, null], none: [], bounds: [5, 6], plain: ['x'] });
     });
   });
 

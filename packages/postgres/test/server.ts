@@ -1,6 +1,15 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,17 +20,24 @@ import postgres from 'postgres';
 /** PostgreSQL refuses to run as root: as root, the server runs as this user (nobody). */
 const NOBODY = 65_534;
 
-let url: Promise<string> | undefined;
-let stop = async (): Promise<void> => {};
+let shared: Promise<PrivateServer> | undefined;
+
+/** A server on loopback that nobody else uses. */
+export interface PrivateServer {
+  readonly address: string;
+  /** Ends it and removes its data. */
+  stop(): Promise<void>;
+}
 
 /** The database that the tests use: that of DATABASE_URL, or else a private server on loopback, started once a run. */
 export function testDatabase(): Promise<string> {
-  return (url ??= process.env.DATABASE_URL ? Promise.resolve(process.env.DATABASE_URL) : startServer());
+  if (process.env.DATABASE_URL) return Promise.resolve(process.env.DATABASE_URL);
+  return (shared ??= startServer()).then(({ address }) => address);
 }
 
 /** Ends the private server, if there is one. */
-export function stopTestDatabase(): Promise<void> {
-  return stop();
+export async function stopTestDatabase(): Promise<void> {
+  await (await shared)?.stop();
 }
 
 /** A program of PostgreSQL that is installed beside the server, such as pgbench; undefined if it is not. */
@@ -31,7 +47,14 @@ export function installedProgram(name: string): string | undefined {
     .find((program) => existsSync(program));
 }
 
-async function startServer(): Promise<string> {
+/** Starts a server with settings of its own; files, by the names that settings give them, lie in its data folder. */
+export async function startServer({
+  settings: own = [],
+  files = {},
+}: {
+  readonly settings?: readonly string[];
+  readonly files?: Readonly<Record<string, string>>;
+} = {}): Promise<PrivateServer> {
   const folder = mkdtempSync(join(tmpdir(), 'refold-postgres-'));
   const user = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
   if ('uid' in user) {
@@ -43,21 +66,25 @@ async function startServer(): Promise<string> {
   const run = { ...user, cwd: folder, env: { ...process.env, LC_ALL: 'C.UTF-8', TZ: 'UTC' } };
   const initdb = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C'];
   execFileSync(join(bin, 'initdb'), initdb, { ...run, stdio: 'pipe' });
+  for (const [name, text] of Object.entries(files)) {
+    writeFileSync(join(data, name), text, { mode: 0o600 });
+    if ('uid' in user) chownSync(join(data, name), NOBODY, NOBODY);
+  }
   const port = await freePort();
   const settings = [
     `port=${port}`,
     'listen_addresses=127.0.0.1',
     `unix_socket_directories=${folder}`,
     'max_connections=200',
+    ...own,
   ];
   const server = spawn(join(bin, 'postgres'), ['-D', data, ...settings.flatMap((one) => ['-c', one])], {
     ...run,
     stdio: 'ignore',
   });
-  stop = () => end(server, folder);
   const address = `postgres://postgres@127.0.0.1:${port}/postgres`;
   await answering(address, server);
-  return address;
+  return { address, stop: () => end(server, folder) };
 }
 
 /** The folder of PostgreSQL's programs: those installed, or those that an npm package carries, put where any user may read. */

@@ -1,0 +1,60 @@
+import { createApplication, defineEvent, documentProjection, silentLogger } from '@refold/core';
+import { expect } from 'chai';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { after, afterEach, beforeEach, describe, it } from 'mocha';
+import type { CuttingProxy } from './cutting-proxy.js';
+import { Fixture } from './fixture.js';
+import { stopTestDatabase } from './server.js';
+
+after(stopTestDatabase);
+
+const Counted = defineEvent('Counted', (by: number) => ({ by }));
+
+/** Long enough for polling and for the renewal of leases. */
+const IDLE_SECONDS = 4;
+const A_FEW = 5;
+
+describe('an idle store with 20 projections', () => {
+  let fixture: Fixture;
+  let proxy: CuttingProxy;
+  const projections = Array.from({ length: 20 }, (_, n) =>
+    documentProjection(`counted_${n}`, { initial: () => ({ sum: 0 }) }).on(Counted, ({ sum }, { data }) => ({
+      sum: sum + data.by,
+    })),
+  );
+
+  beforeEach(async () => {
+    fixture = await Fixture.create();
+    proxy = await fixture.proxy();
+  });
+  afterEach(() => fixture.end());
+
+  for (const [how, listen] of [
+    ['that listens', undefined],
+    ['that polls', false],
+  ] as const) {
+    it(`${how} asks the database at most ${A_FEW} things a second, and is awake at once`, async () => {
+      const store = await fixture.open({ listen }, proxy.address);
+      const app = createApplication({ store, projections, logger: silentLogger });
+      const ended = new AbortController();
+      const running = app.worker().run({ signal: ended.signal });
+      const { position } = await app.append('count-1', [Counted(1)]);
+      for (const projection of projections) await app.waitFor(projection, position);
+      await quiet(proxy);
+      const before = proxy.statements.length;
+      await sleep(IDLE_SECONDS * 1000);
+      const asked = proxy.statements.slice(before);
+      expect(asked.length / IDLE_SECONDS, asked.join('\n')).to.be.at.most(A_FEW);
+      const writer = await fixture.open();
+      await writer.append('count-1', [{ type: 'Counted', data: { by: 1 } }]);
+      for (const projection of projections) await app.waitFor(projection, position + 1);
+      ended.abort();
+      await running;
+    });
+  }
+});
+
+/** Resolves when the rush after an append is over: nothing was asked for a quarter of a second. */
+async function quiet(proxy: CuttingProxy): Promise<void> {
+  for (let last = -1; last !== proxy.statements.length; await sleep(250)) last = proxy.statements.length;
+}
