@@ -11,6 +11,7 @@ import { sequenceOfEvent, type Feed, type FeedEvent, type FeedPage, type Sequenc
 import { handlingOf, type Handling } from './handling.js';
 import { isIn } from './in-transaction.js';
 import { LaneLetters, type HandleLetter } from './lane-letters.js';
+import { LaneTimers, type FireTimers } from './lane-timers.js';
 import { LaneWriter, type Checkpoints } from './lane-writer.js';
 import {
   failedEvent,
@@ -73,6 +74,8 @@ export class Lane<Unit extends StateUnit> {
   readonly #handler: ProcessorHandler<Unit>;
   readonly #handling: Handling;
   readonly #letters: LaneLetters<Unit>;
+  /** Undefined for a processor that sets none. */
+  readonly #timers: LaneTimers<Unit> | undefined;
   readonly #size: BatchSize;
   /** Up to here every event is handled alone, since a process has died in this partition. */
   #carefulThrough: number;
@@ -82,7 +85,7 @@ export class Lane<Unit extends StateUnit> {
   #lettersAt = 0;
 
   constructor(lease: Lease, parts: LaneParts<Unit>) {
-    const { processor, context, checkpoints, handling, batchSize } = parts;
+    const { processor, context, feed, bound, checkpoints, handling, batchSize } = parts;
     const { state, clock } = context;
     this.#parts = parts;
     this.writer = new LaneWriter(lease, state, checkpoints);
@@ -96,6 +99,9 @@ export class Lane<Unit extends StateUnit> {
     });
     const handle = letterHandling(this.#handler, this.writer, committed, handling);
     this.#letters = new LaneLetters({ processor, context, writer: this.writer, handle });
+    const { writer } = this;
+    const fire = timersOf(this.#handler);
+    this.#timers = fire && new LaneTimers({ context, writer, feed, bound, fire });
     this.#size = new BatchSize(clock, batchSize, isTransactional(this.#handler) ? 500 : 1);
     this.#reported = { events: 0, at: clock.now() };
     this.#carefulThrough = lease.crashes > 0 ? Infinity : 0;
@@ -116,9 +122,11 @@ export class Lane<Unit extends StateUnit> {
   async run(signal: AbortSignal): Promise<void> {
     const { feed, bound, context } = this.#parts;
     await this.#letters.load();
+    await this.#timers?.load();
     feed.reaches(await context.log.head());
     while (!signal.aborted) {
       await this.#retryLetters(signal);
+      await this.#timers?.fireDue();
       const page = await this.#nextPage();
       if (page) await this.#handlePage(page, signal);
       else if (bound.final && this.writer.position >= bound.to) break;
@@ -157,6 +165,8 @@ export class Lane<Unit extends StateUnit> {
         }),
       );
     }
+    const due = this.#timers?.wait(over.signal);
+    if (due) waits.push(due);
     try {
       if (signal.aborted) return;
       await Promise.race(waits);
@@ -173,6 +183,7 @@ export class Lane<Unit extends StateUnit> {
     const { clock } = this.#parts.context;
     if (!this.#letters.any || clock.now() < this.#lettersAt) return;
     const more = await this.#letters.retryDue(signal);
+    this.#timers?.changed();
     this.#lettersAt = more ? 0 : clock.now() + LETTERS_MS;
   }
 
@@ -273,6 +284,7 @@ export class Lane<Unit extends StateUnit> {
 
   #committed(events: number): void {
     this.#events += events;
+    this.#timers?.changed();
     this.#parts.context.commits.wake();
     this.#parts.onCommit(events);
   }
@@ -349,6 +361,12 @@ class ProcessDiedError extends Error {
 
 /** The sequence of an event that nobody has asked for. */
 const UNKNOWN: Sequence = { key: undefined, slice: -1 };
+
+/** What makes events of a handler's timers, if it sets any. */
+function timersOf<Unit extends StateUnit>(handler: ProcessorHandler<Unit>): FireTimers<Unit> | undefined {
+  if (!isTransactional(handler) || !handler.fire) return undefined;
+  return handler.fire.bind(handler);
+}
 
 /** How a letter is handled by a handler of either kind. */
 function letterHandling<Unit extends StateUnit>(

@@ -1,0 +1,116 @@
+import type { Timer } from '../store/processor-state.js';
+import type { StateUnit } from '../store/state-store.js';
+import type { Bound } from './bound.js';
+import type { ProcessorContext } from './context.js';
+import type { Feed } from './feed.js';
+import type { LaneWriter } from './lane-writer.js';
+
+/** Timers that fire in one transaction. */
+const TURN = 100;
+
+/** The longest sleep: a clock that was set forward, or a machine that slept, is noticed by then. */
+const LONGEST_SLEEP_MS = 60_000;
+
+/** Makes events of timers that are due: returns what is to be done in the transaction. */
+export type FireTimers<Unit extends StateUnit> = (
+  due: readonly Timer[],
+) => Promise<(unit: Unit) => Promise<void>>;
+
+/** What one partition needs to fire its timers. */
+export interface TimersParts<Unit extends StateUnit> {
+  readonly context: ProcessorContext<Unit>;
+  readonly writer: LaneWriter<Unit>;
+  readonly feed: Feed<Unit>;
+  readonly bound: Bound;
+  readonly fire: FireTimers<Unit>;
+}
+
+/**
+ * The timers of one partition under one lease. Whoever holds the lease is the only one that sets, removes and fires them,
+ * each in one transaction with its effects; whoever holds it next finds those that are left.
+ */
+export class LaneTimers<Unit extends StateUnit> {
+  readonly #parts: TimersParts<Unit>;
+  /** Timers of a build that is not live are left to whoever works on it when it is. */
+  #live = false;
+  /** Whether timers may have been set or removed since they were looked at. */
+  #stale = true;
+  #nextAt: number | undefined;
+  /** Timers that are due, and up to where events are handled before they fire. */
+  #due: { readonly by: number; readonly after: number } | undefined;
+
+  constructor(parts: TimersParts<Unit>) {
+    this.#parts = parts;
+  }
+
+  /** Learns whether timers fire at all. */
+  async load(): Promise<void> {
+    const { context, writer } = this.#parts;
+    const { processor, generation } = writer.lease;
+    const all = await context.state.generations(processor);
+    this.#live = all.some((one) => one.generation === generation && one.status === 'live');
+  }
+
+  /** Timers may have been set or removed. */
+  changed(): void {
+    this.#stale = true;
+  }
+
+  /**
+   * Fires the timers that are due, once every event is handled that was in the log when they were found to be: what came
+   * in time is not to be overtaken, however late the partition is.
+   */
+  async fireDue(): Promise<void> {
+    const { context, writer } = this.#parts;
+    if (!this.#live) return;
+    if (this.#stale) await this.#look();
+    const now = context.clock.now();
+    if (this.#nextAt === undefined || this.#nextAt > now) {
+      this.#due = undefined;
+      return;
+    }
+    const { by, after } = (this.#due ??= await this.#found(now));
+    if (writer.position < after) return;
+    this.#due = undefined;
+    await this.#fire(by);
+  }
+
+  /** Resolves when the next timer is due; undefined if there is none. */
+  wait(signal: AbortSignal): Promise<void> | undefined {
+    if (!this.#live || this.#nextAt === undefined) return undefined;
+    const { clock } = this.#parts.context;
+    const ms = Math.max(0, this.#nextAt - clock.now());
+    return clock.sleep(Math.min(ms, LONGEST_SLEEP_MS), signal);
+  }
+
+  async #look(): Promise<void> {
+    const { context, writer } = this.#parts;
+    this.#stale = false;
+    const [next] = await context.state.timers(writer.lease, 1);
+    this.#nextAt = next?.dueAt.getTime();
+  }
+
+  async #found(now: number): Promise<{ readonly by: number; readonly after: number }> {
+    const { context, feed } = this.#parts;
+    const after = await context.log.head();
+    this.#reaches(after);
+    feed.reaches(after);
+    return { by: now, after };
+  }
+
+  async #fire(by: number): Promise<void> {
+    const { context, writer, fire } = this.#parts;
+    this.#stale = true;
+    const first = await context.state.timers(writer.lease, TURN);
+    const due = first.filter(({ dueAt }) => dueAt.getTime() <= by);
+    if (due.length === 0) return;
+    await writer.within(await fire(due));
+    this.#reaches(await context.log.head());
+  }
+
+  /** Whoever catches up handles what timers have led to. */
+  #reaches(head: number): void {
+    const { bound } = this.#parts;
+    if (bound.final) bound.raise(head);
+  }
+}
