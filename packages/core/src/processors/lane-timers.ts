@@ -1,32 +1,22 @@
-import type { Timer } from '../store/processor-state.js';
 import type { StateUnit } from '../store/state-store.js';
-import type { Bound } from './bound.js';
 import type { ProcessorContext } from './context.js';
+import { TIMERS_AT_ONCE, type FireTimers } from './due-timers.js';
 import type { Feed } from './feed.js';
 import type { LaneWriter } from './lane-writer.js';
 
-/** Timers that fire in one transaction. */
-const TURN = 100;
-
 /** The longest sleep: a clock that was set forward, or a machine that slept, is noticed by then. */
 const LONGEST_SLEEP_MS = 60_000;
-
-/** Makes events of timers that are due: returns what is to be done in the transaction. */
-export type FireTimers<Unit extends StateUnit> = (
-  due: readonly Timer[],
-) => Promise<(unit: Unit) => Promise<void>>;
 
 /** What one partition needs to fire its timers. */
 export interface TimersParts<Unit extends StateUnit> {
   readonly context: ProcessorContext<Unit>;
   readonly writer: LaneWriter<Unit>;
   readonly feed: Feed<Unit>;
-  readonly bound: Bound;
   readonly fire: FireTimers<Unit>;
 }
 
 /**
- * The timers of one partition under one lease. Whoever holds the lease is the only one that sets, removes and fires them,
+ * The timers of one partition that follows the log under one lease. Whoever holds the lease sets, removes and fires them,
  * each in one transaction with its effects; whoever holds it next finds those that are left.
  */
 export class LaneTimers<Unit extends StateUnit> {
@@ -36,7 +26,7 @@ export class LaneTimers<Unit extends StateUnit> {
   /** Whether timers may have been set or removed since they were looked at. */
   #stale = true;
   #nextAt: number | undefined;
-  /** Timers that are due, and up to where events are handled before they fire. */
+  /** By when those are due that fire next, and up to where events are handled before. */
   #due: { readonly by: number; readonly after: number } | undefined;
 
   constructor(parts: TimersParts<Unit>) {
@@ -93,7 +83,6 @@ export class LaneTimers<Unit extends StateUnit> {
   async #found(now: number): Promise<{ readonly by: number; readonly after: number }> {
     const { context, feed } = this.#parts;
     const after = await context.log.head();
-    this.#reaches(after);
     feed.reaches(after);
     return { by: now, after };
   }
@@ -101,16 +90,8 @@ export class LaneTimers<Unit extends StateUnit> {
   async #fire(by: number): Promise<void> {
     const { context, writer, fire } = this.#parts;
     this.#stale = true;
-    const first = await context.state.timers(writer.lease, TURN);
+    const first = await context.state.timers(writer.lease, TIMERS_AT_ONCE);
     const due = first.filter(({ dueAt }) => dueAt.getTime() <= by);
-    if (due.length === 0) return;
-    await writer.within(await fire(due));
-    this.#reaches(await context.log.head());
-  }
-
-  /** Whoever catches up handles what timers have led to. */
-  #reaches(head: number): void {
-    const { bound } = this.#parts;
-    if (bound.final) bound.raise(head);
+    if (due.length > 0) await writer.within(await fire(due));
   }
 }

@@ -7,11 +7,12 @@ import type { StateUnit } from '../store/state-store.js';
 import { BatchSize } from './batch-size.js';
 import type { Bound } from './bound.js';
 import type { ProcessorContext } from './context.js';
+import { timersOf } from './due-timers.js';
 import { sequenceOfEvent, type Feed, type FeedEvent, type FeedPage, type Sequence } from './feed.js';
 import { handlingOf, type Handling } from './handling.js';
 import { isIn } from './in-transaction.js';
 import { LaneLetters, type HandleLetter } from './lane-letters.js';
-import { LaneTimers, type FireTimers } from './lane-timers.js';
+import { LaneTimers } from './lane-timers.js';
 import { LaneWriter, type Checkpoints } from './lane-writer.js';
 import {
   failedEvent,
@@ -74,7 +75,7 @@ export class Lane<Unit extends StateUnit> {
   readonly #handler: ProcessorHandler<Unit>;
   readonly #handling: Handling;
   readonly #letters: LaneLetters<Unit>;
-  /** Undefined for a processor that sets none. */
+  /** Undefined for a processor that sets none, and where the lane does not follow the log. */
   readonly #timers: LaneTimers<Unit> | undefined;
   readonly #size: BatchSize;
   /** Up to here every event is handled alone, since a process has died in this partition. */
@@ -99,9 +100,9 @@ export class Lane<Unit extends StateUnit> {
     });
     const handle = letterHandling(this.#handler, this.writer, committed, handling);
     this.#letters = new LaneLetters({ processor, context, writer: this.writer, handle });
-    const { writer } = this;
-    const fire = timersOf(this.#handler);
-    this.#timers = fire && new LaneTimers({ context, writer, feed, bound, fire });
+    // Who only catches up fires them at the end.
+    const fire = bound.final ? undefined : timersOf(this.#handler);
+    this.#timers = fire && new LaneTimers({ context, writer: this.writer, feed, fire });
     this.#size = new BatchSize(clock, batchSize, isTransactional(this.#handler) ? 500 : 1);
     this.#reported = { events: 0, at: clock.now() };
     this.#carefulThrough = lease.crashes > 0 ? Infinity : 0;
@@ -361,12 +362,6 @@ class ProcessDiedError extends Error {
 
 /** The sequence of an event that nobody has asked for. */
 const UNKNOWN: Sequence = { key: undefined, slice: -1 };
-
-/** What makes events of a handler's timers, if it sets any. */
-function timersOf<Unit extends StateUnit>(handler: ProcessorHandler<Unit>): FireTimers<Unit> | undefined {
-  if (!isTransactional(handler) || !handler.fire) return undefined;
-  return handler.fire.bind(handler);
-}
 
 /** How a letter is handled by a handler of either kind. */
 function letterHandling<Unit extends StateUnit>(
