@@ -1,7 +1,6 @@
 import { LeaseLostError } from '../errors.js';
-import type { Partition, Timer } from '../store/processor-state.js';
-import type { StateUnit } from '../store/state-store.js';
-import type { ProcessorContext } from './context.js';
+import type { Lease, Partition, Timer } from '../store/processor-state.js';
+import type { StateStore, StateUnit } from '../store/state-store.js';
 import { isTransactional, type Processor, type ProcessorHandler } from './processor.js';
 
 /** Timers that fire in one transaction. */
@@ -20,52 +19,66 @@ export function timersOf<Unit extends StateUnit>(
   return handler.fire.bind(handler);
 }
 
-/** Which timers fire: those due by a time, once everything up to a position is handled that was in the log by then. */
-export interface DueBy {
+/** Who fires timers outside of a lane, and which. */
+export interface FiringOptions {
+  readonly holder: string;
+  readonly leaseMs: number;
+  /** Those that are due at this time. */
   readonly by: number;
-  readonly after: number;
 }
 
 /**
- * Fires timers of a processor that are due; true if there were some. Nobody needs to hold a lease: whoever removes a timer
- * first has fired it.
+ * Fires timers of a processor that are due, in the partitions that nobody holds; true if there were some. Whoever holds
+ * the others fires theirs. The events that were in the log before must have been handled.
  */
 export async function fireDueTimers<Unit extends StateUnit>(
   processor: Processor<Unit>,
-  context: ProcessorContext<Unit>,
-  dueBy: DueBy,
+  state: StateStore<Unit>,
+  options: FiringOptions,
 ): Promise<boolean> {
-  const { state } = context;
   if (!timersOf(processor.handler(0))) return false;
   const live = (await state.generations(processor.name)).find(({ status }) => status === 'live');
   const fire = live && timersOf(processor.handler(live.generation));
   if (!fire) return false;
   let fired = false;
   for (const partition of await state.partitions(processor.name)) {
-    if (partition.generation !== live.generation || partition.position < dueBy.after) continue;
-    if (await fireOf(partition, context, dueBy.by, fire)) fired = true;
+    if (partition.generation !== live.generation) continue;
+    if (await fireOf(partition, state, options, fire)) fired = true;
   }
   return fired;
 }
 
 async function fireOf<Unit extends StateUnit>(
   partition: Partition,
-  { state }: ProcessorContext<Unit>,
-  by: number,
+  state: StateStore<Unit>,
+  { holder, leaseMs, by }: FiringOptions,
   fire: FireTimers<Unit>,
 ): Promise<boolean> {
-  const first = await state.timers(partition, TIMERS_AT_ONCE);
-  const due = first.filter(({ dueAt }) => dueAt.getTime() <= by);
-  if (due.length === 0) return false;
-  const write = await fire(due);
+  if (!(await dueOf(partition, state, by)).length) return false;
+  const lease = await state.acquireLease(partition, { holder, ttlMs: leaseMs });
+  if (!lease) return false;
   try {
+    const due = await dueOf(lease, state, by);
+    const write = await fire(due);
     await state.transaction(async (unit) => {
-      await unit.advance(partition, partition.position, partition.position);
+      await unit.advance(lease, lease.position, lease.position);
       await write(unit);
     });
-    return true;
+    return due.length > 0;
   } catch (error) {
     if (error instanceof LeaseLostError) return false;
     throw error;
+  } finally {
+    await state.releaseLease(lease);
   }
+}
+
+/** The first timers of a partition that are due. */
+export async function dueOf(
+  partition: Partition | Lease,
+  state: Pick<StateStore, 'timers'>,
+  by: number,
+): Promise<readonly Timer[]> {
+  const first = await state.timers(partition, TIMERS_AT_ONCE);
+  return first.filter(({ dueAt }) => dueAt.getTime() <= by);
 }

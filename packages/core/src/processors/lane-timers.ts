@@ -1,6 +1,6 @@
 import type { StateUnit } from '../store/state-store.js';
 import type { ProcessorContext } from './context.js';
-import { TIMERS_AT_ONCE, type FireTimers } from './due-timers.js';
+import { dueOf, type FireTimers } from './due-timers.js';
 import type { Feed } from './feed.js';
 import type { LaneWriter } from './lane-writer.js';
 
@@ -21,8 +21,6 @@ export interface TimersParts<Unit extends StateUnit> {
  */
 export class LaneTimers<Unit extends StateUnit> {
   readonly #parts: TimersParts<Unit>;
-  /** Timers of a build that is not live are left to whoever works on it when it is. */
-  #live = false;
   /** Whether timers may have been set or removed since they were looked at. */
   #stale = true;
   #nextAt: number | undefined;
@@ -31,14 +29,6 @@ export class LaneTimers<Unit extends StateUnit> {
 
   constructor(parts: TimersParts<Unit>) {
     this.#parts = parts;
-  }
-
-  /** Learns whether timers fire at all. */
-  async load(): Promise<void> {
-    const { context, writer } = this.#parts;
-    const { processor, generation } = writer.lease;
-    const all = await context.state.generations(processor);
-    this.#live = all.some((one) => one.generation === generation && one.status === 'live');
   }
 
   /** Timers may have been set or removed. */
@@ -52,7 +42,6 @@ export class LaneTimers<Unit extends StateUnit> {
    */
   async fireDue(): Promise<void> {
     const { context, writer } = this.#parts;
-    if (!this.#live) return;
     if (this.#stale) await this.#look();
     const now = context.clock.now();
     if (this.#nextAt === undefined || this.#nextAt > now) {
@@ -67,7 +56,7 @@ export class LaneTimers<Unit extends StateUnit> {
 
   /** Resolves when the next timer is due; undefined if there is none. */
   wait(signal: AbortSignal): Promise<void> | undefined {
-    if (!this.#live || this.#nextAt === undefined) return undefined;
+    if (this.#nextAt === undefined) return undefined;
     const { clock } = this.#parts.context;
     const ms = Math.max(0, this.#nextAt - clock.now());
     return clock.sleep(Math.min(ms, LONGEST_SLEEP_MS), signal);
@@ -90,8 +79,7 @@ export class LaneTimers<Unit extends StateUnit> {
   async #fire(by: number): Promise<void> {
     const { context, writer, fire } = this.#parts;
     this.#stale = true;
-    const first = await context.state.timers(writer.lease, TIMERS_AT_ONCE);
-    const due = first.filter(({ dueAt }) => dueAt.getTime() <= by);
+    const due = await dueOf(writer.lease, context.state, by);
     if (due.length > 0) await writer.within(await fire(due));
   }
 }

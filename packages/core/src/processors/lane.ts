@@ -100,7 +100,7 @@ export class Lane<Unit extends StateUnit> {
     });
     const handle = letterHandling(this.#handler, this.writer, committed, handling);
     this.#letters = new LaneLetters({ processor, context, writer: this.writer, handle });
-    // Who only catches up fires them at the end.
+    // Those of a build wait until it is live, and who only catches up fires them at the end.
     const fire = bound.final ? undefined : timersOf(this.#handler);
     this.#timers = fire && new LaneTimers({ context, writer: this.writer, feed, fire });
     this.#size = new BatchSize(clock, batchSize, isTransactional(this.#handler) ? 500 : 1);
@@ -123,7 +123,6 @@ export class Lane<Unit extends StateUnit> {
   async run(signal: AbortSignal): Promise<void> {
     const { feed, bound, context } = this.#parts;
     await this.#letters.load();
-    await this.#timers?.load();
     feed.reaches(await context.log.head());
     while (!signal.aborted) {
       await this.#retryLetters(signal);

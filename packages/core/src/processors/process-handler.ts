@@ -79,7 +79,8 @@ export class ProcessHandler<State, Own extends object> implements TransactionalH
     const key = reaction && keyOf(event);
     if (!reaction || key === undefined) return;
     if (typeof key !== 'string' || key === '') {
-      throw new InvalidArgumentError(`key of ${event.type}`, key, 'must be a non-empty string or undefined');
+      const where = `key of ${event.type} in stream "${event.stream}"`;
+      throw new InvalidArgumentError(where, key, 'must be a non-empty string, or undefined');
     }
     const own = await batch.load(this.#type, key);
     const call = {

@@ -1,4 +1,4 @@
-import { DefinitionError, InvalidArgumentError } from '../errors.js';
+import { DefinitionError } from '../errors.js';
 import { definitionOf, type DataOf, type EventOf, type EventType } from '../events/event-type.js';
 import type { RecordedEvent } from '../store/event-store.js';
 import { categoryOf, idOf } from '../store/prepare-append.js';
@@ -10,7 +10,7 @@ import type { ProcessHost } from './process-batch.js';
 import type { StateDefinition } from './process-state.js';
 import type { Process } from './process.js';
 import type { Processor, TransactionalHandler } from './processor.js';
-import { checkProcessor, withHandler, type ProcessorOptions } from './projection.js';
+import { checkProcessor, streamIdKey, withHandler, type ProcessorOptions } from './projection.js';
 
 /** Names the instance that an event belongs to; undefined if it belongs to none, and is then passed over. */
 export type ProcessKey<Data = unknown> = (event: RecordedEvent<Data>) => string | undefined;
@@ -111,7 +111,7 @@ export class ProcessManager<State = undefined, Own extends object = never> imple
     // The codec hands these only events of the type: the map cannot say so.
     const reaction = {
       handler: handler as ProcessEventHandler<unknown, State, Own>,
-      key: (key as ProcessKey | undefined) ?? this.#options.key ?? streamId(name),
+      key: (key as ProcessKey | undefined) ?? this.#options.key ?? streamIdKey,
     };
     const reactions = withHandler(`Process manager "${name}"`, this.#reactions, type, reaction);
     const eventTypes = [...this.eventTypes, type];
@@ -120,8 +120,9 @@ export class ProcessManager<State = undefined, Own extends object = never> imple
 
   /** @internal */
   sequenceOf(event: RecordedEvent): string {
-    // What belongs to no instance is passed over, in any sequence.
-    return this.#keyOf(event) ?? event.stream;
+    // What belongs to no instance is passed over, and what names none fails, in any sequence.
+    const key = this.#keyOf(event);
+    return key === undefined || key === '' ? event.stream : key;
   }
 
   /** @internal */
@@ -199,13 +200,5 @@ function withConflicts(errors: ErrorPolicy): ErrorPolicy {
   return {
     ...errors,
     kindOf: (error) => (error instanceof ConcurrentAppendError ? 'transient' : errors.kindOf(error)),
-  };
-}
-
-function streamId(name: string): ProcessKey {
-  return ({ stream }) => {
-    const id = idOf(stream);
-    if (id !== '') return id;
-    throw new InvalidArgumentError('stream', stream, `must have an id, or "${name}" a key for its events`);
   };
 }

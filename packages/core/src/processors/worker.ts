@@ -4,7 +4,7 @@ import { InvalidArgumentError, ProcessorStoppedError } from '../errors.js';
 import type { Generation, StateUnit } from '../store/state-store.js';
 import { Board } from './board.js';
 import type { ProcessorContext } from './context.js';
-import { fireDueTimers, type DueBy } from './due-timers.js';
+import { fireDueTimers } from './due-timers.js';
 import { dropReplaced, generationFor } from './generation-choice.js';
 import type { InlineProjections } from './inline.js';
 import { Checkpoints } from './lane-writer.js';
@@ -106,7 +106,7 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     for (let more = true; more;) {
       const head = await this.#context.log.head();
       await this.#all((processor) => this.#bring(processor, board, head, signal), signal);
-      more = !signal.aborted && (await this.#fireTimers({ by, after: head }));
+      more = !signal.aborted && (await this.#fireTimers(by));
     }
   }
 
@@ -187,8 +187,10 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     await this.#runner(processor, board, false).run({ to: head }, signal);
   }
 
-  async #fireTimers(due: DueBy): Promise<boolean> {
-    const fired = await Promise.all(this.#processors.map((one) => fireDueTimers(one, this.#context, due)));
+  async #fireTimers(by: number): Promise<boolean> {
+    const options = { holder: this.name, leaseMs: this.#options.leaseMs, by };
+    const { state } = this.#context;
+    const fired = await Promise.all(this.#processors.map((one) => fireDueTimers(one, state, options)));
     return fired.includes(true);
   }
 
