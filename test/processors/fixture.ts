@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import {
   Aggregate,
   aggregate,
@@ -9,6 +9,7 @@ import {
   documentProjection,
   event,
   memoryStore,
+  silentLogger,
   type Application,
   type DocumentProjection,
   type Projection,
@@ -17,13 +18,35 @@ import {
   type Store,
   type WorkerOptions,
 } from '@refold/core';
+import { postgresStore } from '@refold/postgres';
 import { sqliteStore } from '@refold/sqlite';
+import { after } from 'mocha';
+import postgres from 'postgres';
+import { stopTestDatabase, testDatabase } from '../postgres/server.js';
 
 /** The stores that every processor test runs on. */
 export const stores: { readonly name: string; readonly open: (folder: string) => Promise<Store> }[] = [
   { name: 'memory', open: () => Promise.resolve(memoryStore()) },
   { name: 'SQLite', open: (folder) => sqliteStore(join(folder, 'test.db'), { durability: 'normal' }) },
+  { name: 'PostgreSQL', open: openSchema },
 ];
+
+const schemas = new Set<string>();
+
+after(async () => {
+  if (schemas.size === 0) return;
+  const sql = postgres(await testDatabase(), { max: 1, onnotice: () => {} });
+  for (const schema of schemas) await sql.unsafe(`drop schema "${schema}" cascade`);
+  await sql.end();
+  await stopTestDatabase();
+});
+
+/** A schema of its own for each folder. */
+async function openSchema(folder: string): Promise<Store> {
+  const schema = `processors ${basename(folder)}`;
+  schemas.add(schema);
+  return postgresStore(await testDatabase(), { schema, logger: silentLogger });
+}
 
 @event('Deposited')
 export class Deposited {

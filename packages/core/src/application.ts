@@ -18,6 +18,8 @@ import type { DocumentProjection } from './processors/document-projection.js';
 import { InlineProjections } from './processors/inline.js';
 import type { ProcessorContext } from './processors/context.js';
 import type { Delivery } from './processors/delivery.js';
+import type { ProcessHost } from './processors/process-batch.js';
+import type { AnyProcessManager } from './processors/process-manager.js';
 import type { Processor } from './processors/processor.js';
 import { ProcessorHandle, type RebuildOptions } from './processors/processor-handle.js';
 import type { Projection } from './processors/projection.js';
@@ -41,6 +43,7 @@ import type {
   NewEvent,
   ReadAllOptions,
   ReadStreamOptions,
+  StreamAppend,
 } from './store/event-store.js';
 import { checkPosition } from './store/read-range.js';
 import type { DocumentReader, StateStore, StateUnit } from './store/state-store.js';
@@ -56,6 +59,7 @@ export interface ApplicationOptions<Unit extends StateUnit = StateUnit> {
   readonly aggregates?: readonly (AggregateClass | AnyDecider)[];
   readonly projections?: readonly Projection<Unit>[];
   readonly deliveries?: readonly Delivery<Unit>[];
+  readonly processManagers?: readonly AnyProcessManager[];
   /** Event types that no aggregate or projection names. */
   readonly events?: readonly EventType[];
   /** Default: warnings and errors to the console. */
@@ -90,8 +94,8 @@ export interface EventsOptions<T extends EventType = EventType> extends Omit<Rea
 }
 
 /**
- * Store, aggregates, projections and deliveries, put together in one place: repositories, workers, rebuilds and read models all
- * start from it. Make it with `createApplication`.
+ * Store, aggregates, projections, deliveries and process managers, put together in one place: repositories, workers,
+ * rebuilds and read models all start from it. Make it with `createApplication`.
  */
 export class Application<Unit extends StateUnit = StateUnit> {
   readonly #log: EventStore<Unit>;
@@ -104,21 +108,29 @@ export class Application<Unit extends StateUnit = StateUnit> {
 
   constructor(options: ApplicationOptions<Unit>) {
     const { store, aggregates = [], projections = [], deliveries = [], events = [] } = options;
+    const { processManagers = [] } = options;
     const { logger = consoleLogger, clock = systemClock } = options;
-    const processors: readonly Processor<Unit>[] = [...projections, ...deliveries];
-    checkNames(processors);
+    const aggregateTypes = aggregates.map((one) => aggregateTypeOf(one));
+    const unbound: readonly Processor<Unit>[] = [...projections, ...deliveries];
+    checkNames([...unbound, ...processManagers]);
+    checkStreams(processManagers, aggregateTypes);
     const codec = new EventCodec([
-      ...aggregates.flatMap((one) => aggregateTypeOf(one).eventTypes),
-      ...processors.flatMap(({ eventTypes }) => eventTypes),
+      ...aggregateTypes.flatMap(({ eventTypes }) => eventTypes),
+      ...unbound.flatMap(({ eventTypes }) => eventTypes),
+      ...processManagers.flatMap((one) => [...one.eventTypes, ...one.ownEventTypes]),
       ...events,
     ]);
     const inline = projections.filter(({ mode }) => mode === 'inline');
     if (inline.length > 0 && !store.supports.inline) {
       throw new UnsupportedError('inline projections', "declare them with mode: 'async'");
     }
+    if (processManagers.length > 0 && !store.supports.transactions) {
+      throw new UnsupportedError('process managers', 'use a store that is both the log and the state');
+    }
     this.#log = store;
     this.#state = store;
-    this.#processors = processors;
+    const host = this.#processHost(codec);
+    this.#processors = [...unbound, ...processManagers.map((one) => one.bind(host))];
     this.#context = {
       ...{ log: store, state: store, codec, clock, logger },
       commits: new Wakeup(),
@@ -269,7 +281,7 @@ export class Application<Unit extends StateUnit = StateUnit> {
     return this.close();
   }
 
-  #createRepository(type: AggregateType, options?: RepositoryOptions): Repository<Aggregate> {
+  #createRepository<A extends Aggregate>(type: AggregateType<A>, options?: RepositoryOptions): Repository<A> {
     const { codec, clock, logger } = this.#context;
     const append: RepositoryContext['append'] = (stream, events, how) => this.#append(stream, events, how);
     return new Repository(
@@ -288,6 +300,31 @@ export class Application<Unit extends StateUnit = StateUnit> {
     // A transaction that is open would wait for the preparation, and that for it: what is not prepared catches up later.
     if (!options.transaction) await this.#prepareInline();
     return this.#log.append(stream, events, { ...options, inline: this.#inline.hook() });
+  }
+
+  /** What process managers act through. */
+  #processHost(codec: EventCodec): ProcessHost {
+    return {
+      codec,
+      repository: (type) => this.#createRepository(type, { cacheSize: 0 }),
+      appendIn: (transaction) => (appends) => this.#appendAll(appends, { transaction }),
+      idsOf: async (stream) => new Set((await this.#log.readStream(stream).toArray()).map(({ id }) => id)),
+    };
+  }
+
+  /** Several streams at once, where the store can. */
+  async #appendAll(
+    appends: readonly StreamAppend[],
+    options: Pick<AppendAllOptions, 'transaction'>,
+  ): Promise<readonly AppendResult[]> {
+    if (this.#log.supports.multiStreamAppend) {
+      return this.#log.appendAll(appends, { ...options, inline: this.#inline.hook() });
+    }
+    const results: AppendResult[] = [];
+    for (const { stream, events, expected } of appends) {
+      results.push(await this.#append(stream, events, { ...options, expected }));
+    }
+    return results;
   }
 
   async *#encoded(name: string, source: EventSource, after: number): AsyncGenerator<ImportedEvent> {
@@ -363,5 +400,16 @@ function checkNames<Unit extends StateUnit>(all: readonly Processor<Unit>[]): vo
       }
       owners.set(collection.name, name);
     }
+  }
+}
+
+/** The state of a process manager and the aggregates of a category would be in the same streams. */
+function checkStreams(managers: readonly AnyProcessManager[], types: readonly AggregateType[]): void {
+  for (const { name } of managers) {
+    if (!types.some(({ category }) => category === name)) continue;
+    throw new DefinitionError(
+      `Process manager "${name}"`,
+      'an aggregate has this name for its category: call one of them otherwise',
+    );
   }
 }

@@ -111,6 +111,16 @@ export {
   type DeliveryHandler,
   type DeliveryOptions,
 } from './processors/delivery.js';
+export {
+  processManager,
+  ProcessManager,
+  type AnyProcessManager,
+  type ProcessEventHandler,
+  type ProcessKey,
+  type ProcessManagerOptions,
+  type ProcessStateOptions,
+} from './processors/process-manager.js';
+export type { Process, TimerDue } from './processors/process.js';
 export type {
   DeadLetterOptions,
   ErrorKind,

@@ -18,7 +18,7 @@ import {
   type Statement,
 } from '../accounts.js';
 import { RawPostgres } from './raw.js';
-import { stopTestDatabase, testDatabase } from './server.js';
+import { stopTestDatabase, testDatabase } from '../../postgres/server.js';
 
 export const stream = (account: string): string => `account-${account}`;
 

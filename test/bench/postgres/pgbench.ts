@@ -7,7 +7,7 @@ import { ACCOUNTS, eventAt } from '../accounts.js';
 import { Took, type Peer } from '../harness.js';
 import { countOf, type Logs } from './logs.js';
 import { appendOne } from './raw.js';
-import { installedProgram } from './server.js';
+import { installedProgram } from '../../postgres/server.js';
 
 const run = promisify(execFile);
 

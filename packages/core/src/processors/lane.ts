@@ -8,9 +8,11 @@ import { BatchSize } from './batch-size.js';
 import type { Bound } from './bound.js';
 import type { ProcessorContext } from './context.js';
 import type { Feed, FeedEvent, FeedPage } from './feed.js';
+import { timersOf } from './due-timers.js';
 import { handlingOf, type Handling } from './handling.js';
 import { isIn } from './in-transaction.js';
 import { LaneLetters, type HandleLetter } from './lane-letters.js';
+import { LaneTimers } from './lane-timers.js';
 import { LaneWriter, type Checkpoints } from './lane-writer.js';
 import {
   failedEvent,
@@ -68,6 +70,8 @@ export class Lane<Unit extends StateUnit> {
   readonly #handler: ProcessorHandler<Unit>;
   readonly #handling: Handling;
   readonly #letters: LaneLetters<Unit>;
+  /** Undefined for a processor that sets none, and where the lane does not follow the log. */
+  readonly #timers: LaneTimers<Unit> | undefined;
   readonly #size: BatchSize;
   /** Up to here every event is handled alone, since a process has died in this partition. */
   #carefulThrough: number;
@@ -77,7 +81,7 @@ export class Lane<Unit extends StateUnit> {
   #lettersAt = 0;
 
   constructor(lease: Lease, parts: LaneParts<Unit>) {
-    const { processor, context, checkpoints, handling, batchSize } = parts;
+    const { processor, context, feed, bound, checkpoints, handling, batchSize } = parts;
     const { state, clock } = context;
     this.#parts = parts;
     this.writer = new LaneWriter(lease, state, checkpoints);
@@ -91,6 +95,9 @@ export class Lane<Unit extends StateUnit> {
     });
     const handle = letterHandling(this.#handler, this.writer, committed, handling);
     this.#letters = new LaneLetters({ processor, context, writer: this.writer, handle });
+    // Those of a build wait until it is live, and who only catches up fires them at the end.
+    const fire = bound.final ? undefined : timersOf(this.#handler);
+    this.#timers = fire && new LaneTimers({ context, writer: this.writer, feed, fire });
     this.#size = new BatchSize(
       clock,
       batchSize,
@@ -118,6 +125,7 @@ export class Lane<Unit extends StateUnit> {
     feed.reaches(await context.log.head());
     while (!signal.aborted) {
       await this.#retryLetters(signal);
+      await this.#timers?.fireDue();
       const page = await this.#nextPage();
       if (page) await this.#handlePage(page, signal);
       else if (bound.final && this.writer.position >= bound.to && !this.#moreLetters) break;
@@ -158,6 +166,8 @@ export class Lane<Unit extends StateUnit> {
         }),
       );
     }
+    const due = this.#timers?.wait(over.signal);
+    if (due) waits.push(due);
     try {
       if (signal.aborted) return;
       await Promise.race(waits);
@@ -174,6 +184,7 @@ export class Lane<Unit extends StateUnit> {
     const { clock } = this.#parts.context;
     if (!this.#letters.any || clock.now() < this.#lettersAt) return;
     const more = await this.#letters.retryDue(signal);
+    this.#timers?.changed();
     this.#lettersAt = more ? 0 : clock.now() + LETTERS_MS;
   }
 
@@ -268,6 +279,7 @@ export class Lane<Unit extends StateUnit> {
 
   #committed(events: number): void {
     this.#events += events;
+    this.#timers?.changed();
     this.#parts.context.commits.wake();
     this.#parts.onCommit(events);
   }

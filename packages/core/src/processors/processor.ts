@@ -2,6 +2,7 @@ import type { FailedEvent } from '../errors.js';
 import type { EventCodec } from '../events/codec.js';
 import type { EventType } from '../events/event-type.js';
 import type { RecordedEvent } from '../store/event-store.js';
+import type { Timer } from '../store/processor-state.js';
 import type { Collection, DocumentAccess, StateUnit } from '../store/state-store.js';
 import type { ErrorPolicy } from './error-policy.js';
 
@@ -59,6 +60,8 @@ export interface TransactionalHandler<Unit extends StateUnit = StateUnit> {
   readonly firstBatch: number;
   /** Forgets what it keeps between batches; called when a batch was not committed. */
   reset(): void;
+  /** Makes events of timers that are due; returns what removes and appends them. Absent where no timers are set. */
+  fire?(due: readonly Timer[]): Promise<(unit: Unit) => Promise<void>>;
 }
 
 /** @internal Has its effects elsewhere. */

@@ -4,6 +4,7 @@ import { InvalidArgumentError, ProcessorStoppedError } from '../errors.js';
 import type { Generation, StateUnit } from '../store/state-store.js';
 import { Board } from './board.js';
 import type { ProcessorContext } from './context.js';
+import { fireDueTimers } from './due-timers.js';
 import { dropReplaced, generationFor } from './generation-choice.js';
 import type { InlineProjections } from './inline.js';
 import { Checkpoints } from './lane-writer.js';
@@ -96,13 +97,17 @@ export class Worker<Unit extends StateUnit = StateUnit> {
 
   /**
    * Brings all processors to where the head of the log is now, and ends. It takes partitions that nobody holds and waits
-   * for the others.
+   * for the others. Timers that are due by now fire, and what they lead to is handled too.
    * @throws like `run`
    */
   async catchUp({ signal = new AbortController().signal }: RunOptions = {}): Promise<void> {
-    const head = await this.#context.log.head();
+    const by = this.#context.clock.now();
     const board = this.#board();
-    await this.#all((processor) => this.#bring(processor, board, head, signal), signal);
+    for (let more = true; more;) {
+      const head = await this.#context.log.head();
+      await this.#all((processor) => this.#bring(processor, board, head, signal), signal);
+      more = !signal.aborted && (await this.#fireTimers(by));
+    }
   }
 
   /**
@@ -180,6 +185,13 @@ export class Worker<Unit extends StateUnit = StateUnit> {
   async #bring(processor: Processor<Unit>, board: Board, head: number, signal: AbortSignal): Promise<void> {
     if (processor.mode === 'inline') return this.prepareInline(processor, signal);
     await this.#runner(processor, board, false).run({ to: head }, signal);
+  }
+
+  async #fireTimers(by: number): Promise<boolean> {
+    const options = { holder: this.name, leaseMs: this.#options.leaseMs, by };
+    const { state } = this.#context;
+    const fired = await Promise.all(this.#processors.map((one) => fireDueTimers(one, state, options)));
+    return fired.includes(true);
   }
 
   #board(): Board {
