@@ -99,7 +99,7 @@ export class DeadLetterTable {
   ): Promise<DeadLetter[]> {
     return this.#select(
       runner,
-      `where ${SELECTED} and discarded_at is ${discarded ? 'not null' : 'null'} and position > $5::bigint
+      `from ${this.#letters} where ${SELECTED} and discarded_at is ${discarded ? 'not null' : 'null'} and position > $5::bigint
        order by position limit $6::bigint`,
       [...selectionValues(selection), after, limit],
     );
@@ -128,23 +128,23 @@ export class DeadLetterTable {
   due(runner: Runner, partition: PartitionKey & SliceRange, now: Date, limit: number): Promise<DeadLetter[]> {
     return this.#select(
       runner,
-      `where processor = $1 and generation = $2::int and position in (
-         ${this.#firsts()}
-         select position from firsts where attempts = 0 or retry_at <= ${asTime('$5')} order by position limit $6::bigint)
-       order by position`,
+      `from firsts where attempts = 0 or retry_at <= ${asTime('$5')} order by position limit $6::bigint`,
       [...rangeValues(partition), now.getTime(), limit],
+      this.#firsts(),
     );
   }
 
   async retry(runner: Runner, selection: LetterSelection, at: Date): Promise<number> {
+    // An array is made once. A join may make it anew for every letter, where the planner knows nothing of the table yet.
     const rows = await query(
       runner,
       `update ${this.#letters} set retry_at = ${asTime('$5')}
-       where processor = $1 and generation = $2::int and discarded_at is null and position in (
+       where processor = $1 and generation = $2::int and discarded_at is null and position = any(array(
          select min(position) from ${this.#letters}
-         where processor = $1 and generation = $2::int and discarded_at is null and sequence in (
-           select sequence from ${this.#letters} where ${SELECTED} and discarded_at is null)
-         group by sequence)
+         where processor = $1 and generation = $2::int and discarded_at is null and ($3::text is null or sequence = $3)
+           and ($4::bigint is null or sequence = (select sequence from ${this.#letters}
+             where processor = $1 and generation = $2::int and position = $4::bigint and discarded_at is null))
+         group by sequence))
        returning 1 as done`,
       [...selectionValues(selection), at.getTime()],
     );
@@ -167,13 +167,13 @@ export class DeadLetterTable {
     return rows[0]?.count ?? 0;
   }
 
-  async #select(runner: Runner, rest: string, values: readonly Value[]): Promise<DeadLetter[]> {
+  async #select(runner: Runner, rest: string, values: readonly Value[], before = ''): Promise<DeadLetter[]> {
     const rows = await query<LetterRow>(
       runner,
-      `select processor, generation, position, sequence, slice, event::text as event, error::text as error, attempts, retries,
+      `${before} select processor, generation, position, sequence, slice, event::text as event, error::text as error, attempts, retries,
          ${inMilliseconds('parked_at')} as parked, ${inMilliseconds('last_attempt_at')} as attempted,
          ${inMilliseconds('retry_at')} as retry, ${inMilliseconds('discarded_at')} as discarded, discard_reason as reason
-       from ${this.#letters} ${rest}`,
+       ${rest}`,
       values,
     );
     return rows.map(toLetter);
@@ -184,9 +184,7 @@ export class DeadLetterTable {
    * however many letters wait behind it.
    */
   #firsts(): string {
-    const next = (
-      behind: string,
-    ): string => `select slice, sequence, position, attempts, retry_at from ${this.#letters}
+    const next = (behind: string): string => `select * from ${this.#letters}
       where processor = $1 and generation = $2::int and slice <= $4::int and discarded_at is null and ${behind}
       order by slice, sequence, position limit 1`;
     return `with recursive firsts as (
