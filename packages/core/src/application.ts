@@ -327,17 +327,31 @@ export class Application<Unit extends StateUnit = StateUnit> {
     return results;
   }
 
-  async *#encoded(name: string, source: EventSource, after: number): AsyncGenerator<ImportedEvent> {
+  /** The items with their events encoded, without waiting for a source that need not be waited for. */
+  #encoded(
+    name: string,
+    source: EventSource,
+    after: number,
+  ): Iterable<ImportedEvent> | AsyncIterable<ImportedEvent> {
+    const { codec } = this.#context;
     let item = after;
-    for await (const { event, metadata, ...rest } of source(after)) {
+    const encode = ({ stream, event, metadata, recordedAt, id }: EventToImport): ImportedEvent => {
       item += 1;
       try {
-        const encoded = this.#context.codec.encode(event, currentMetadata(metadata));
-        yield { ...encoded, ...rest, id: rest.id };
+        const {
+          id: newId,
+          type,
+          version,
+          data,
+          metadata: carried,
+        } = codec.encode(event, currentMetadata(metadata));
+        return { id: id ?? newId, type, version, data, metadata: carried, stream, recordedAt };
       } catch (error) {
-        throw new ImportItemError(name, item, rest.stream, error);
+        throw new ImportItemError(name, item, stream, error);
       }
-    }
+    };
+    const items = source(after);
+    return Symbol.asyncIterator in items ? mapAwaited(items, encode) : mapped(items, encode);
   }
 
   async #prepareInline(): Promise<void> {
@@ -365,6 +379,17 @@ export class Application<Unit extends StateUnit = StateUnit> {
       this.#processors.map((one) => one.name),
     );
   }
+}
+
+function* mapped<Item, Result>(items: Iterable<Item>, map: (item: Item) => Result): Generator<Result> {
+  for (const item of items) yield map(item);
+}
+
+async function* mapAwaited<Item, Result>(
+  items: AsyncIterable<Item>,
+  map: (item: Item) => Result,
+): AsyncGenerator<Result> {
+  for await (const item of items) yield map(item);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { StoreClosedError, StoreUnavailableError } from '@refold/core';
+import { StoreBusyError, StoreClosedError, StoreUnavailableError } from '@refold/core';
 import type postgres from 'postgres';
 import { PrivilegeError } from './errors.js';
 
@@ -53,19 +53,22 @@ export function translate(error: unknown, call: string): unknown {
   return error;
 }
 
-/** Another held a lock for longer than one may wait. */
-export const LOCK_NOT_AVAILABLE = '55P03';
-/** The server undid one of several transactions that waited for each other. */
-export const DEADLOCK = '40P01';
-
-/** The code of the wait that ended a transaction, whatever a callback has made of the error. */
-export function undoneBy(error: unknown): string | undefined {
+/** What ended a write, as an error that says what to do, whatever a callback has made of it. */
+export function explained(
+  error: unknown,
+  call: string,
+  { startedAt, lockTimeoutMs }: { readonly startedAt: number; readonly lockTimeoutMs: number },
+): unknown {
   for (let at = error; at instanceof Error; at = at.cause) {
-    const code = codeOf(at);
-    if (code === LOCK_NOT_AVAILABLE || code === DEADLOCK) return code;
+    if (codeOf(at) === LOCK_NOT_AVAILABLE) return new StoreBusyError(lockTimeoutMs, error);
+    // The server has undone the transaction, because it and another waited for each other.
+    if (codeOf(at) === DEADLOCK) return new StoreBusyError(Math.round(performance.now() - startedAt), error);
   }
-  return undefined;
+  return translate(error, call);
 }
+
+const LOCK_NOT_AVAILABLE = '55P03';
+const DEADLOCK = '40P01';
 
 const CONNECTION_CODES = new Set([
   'CONNECTION_CLOSED',

@@ -45,15 +45,7 @@ import type postgres from 'postgres';
 import { Appender } from './appender.js';
 import { ChangeFeed } from './change-feed.js';
 import { checkIndexes, tableName } from './collections.js';
-import {
-  DEADLOCK,
-  LOCK_NOT_AVAILABLE,
-  query,
-  translate,
-  undoneBy,
-  type Database,
-  type Runner,
-} from './connection.js';
+import { explained, query, translate, type Database, type Runner } from './connection.js';
 import { documentReader } from './documents.js';
 import { Importer } from './importer.js';
 import { LogReads } from './log-reads.js';
@@ -393,11 +385,7 @@ export class PostgresStore
     try {
       return await running;
     } catch (error) {
-      const code = undoneBy(error);
-      if (code === LOCK_NOT_AVAILABLE) throw new StoreBusyError(this.#parts.options.lockTimeoutMs, error);
-      // The server has undone the transaction, because it and another waited for each other.
-      if (code === DEADLOCK) throw new StoreBusyError(Math.round(performance.now() - startedAt), error);
-      throw translate(error, call);
+      throw explained(error, call, { startedAt, lockTimeoutMs: this.#parts.options.lockTimeoutMs });
     } finally {
       this.#running.delete(running);
     }

@@ -17,11 +17,11 @@ export async function compareAppends(bench: Bench, logs: readonly Logs[], emmett
       name,
       unit: 'events',
       // Many short rounds: a busy disk then slows down a few of them, for all sides.
-      rounds: bench.quick ? 3 : 25,
+      rounds: bench.quick ? 2 : 25,
       bar: ratio === undefined ? undefined : { ratio },
       cases: lanes.map(caseOf),
     });
-  const some = 200;
+  const some = bench.quick ? 50 : 200;
   await compare('append 1 at a time', 0.85, (lane) => lane.oneEach(1, some));
   await compare('append 100 at a time', 0.8, (lane) => lane.batches(some / 10));
   await compare('10 callers at once, 1 event each', undefined, (lane) => lane.oneEach(10, 4 * some));

@@ -5,7 +5,7 @@ import type { Item } from './raw.js';
 
 /** Imports events into new streams, by COPY on both sides. */
 export async function compareImports(bench: Bench, logs: readonly Logs[]): Promise<void> {
-  const count = bench.quick ? 20_000 : 100_000;
+  const count = bench.quick ? 5000 : 100_000;
   await bench.compare({
     name: 'import',
     unit: 'events',

@@ -26,7 +26,10 @@ export async function compareLatency(bench: Bench, logs: readonly Logs[], emmett
 const RATE = 500;
 
 /** The longest that a handler may take before its event counts as lost. */
-const LOST_MS = 20_000;
+const LOST_MS = 10_000;
+
+/** It loses events when several are appended at once; see its issue 239. */
+const EMMETT = 'Emmett';
 
 /** The number of the first event: far behind those of the log. */
 const FIRST = 1_000_000_000;
@@ -38,8 +41,9 @@ class Contender {
   readonly fromCommit: number[] = [];
   /** From the call of the append, so with its commit, to the beginning of the handler. */
   readonly fromCall: number[] = [];
-  /** Whether every event was handled, once. */
-  correct = true;
+  /** Events that were never handled, and that were handled again. */
+  lost = 0;
+  repeated = 0;
   readonly #open: Open;
   readonly #waiting = new Map<string, (at: number) => void>();
   readonly #handled = new Set<string>();
@@ -96,7 +100,7 @@ class Contender {
     const committed = performance.now();
     const at = await Promise.race([handled, sleep(LOST_MS, undefined, { ref: false })]);
     if (at === undefined) {
-      this.correct = false;
+      this.lost += 1;
       return;
     }
     // The notification may come before the answer.
@@ -105,7 +109,7 @@ class Contender {
   }
 
   #onHandled(reference: string): void {
-    if (this.#handled.has(reference)) this.correct = false;
+    if (this.#handled.has(reference)) this.repeated += 1;
     this.#handled.add(reference);
     this.#waiting.get(reference)?.(performance.now());
     this.#waiting.delete(reference);
@@ -127,17 +131,17 @@ class Contenders {
   async compareIdle(bar: Bar | undefined): Promise<void> {
     const [ours, ...others] = this.#all();
     const bare = new Contender('NOTIFY', followNotifications(this.#logs));
-    const probes = this.#bench.quick ? 20 : 200;
+    const probes = this.#bench.quick ? 10 : 200;
     await this.#measure([ours, bare, ...others], (one) =>
       // Emmett takes half a second for each.
-      one.probeIdle(one.name === 'Emmett' ? Math.ceil(probes / 20) : probes),
+      one.probeIdle(one.name === EMMETT ? Math.ceil(probes / 20) : probes),
     );
     this.#report('idle', ours, [bare, ...others], bar);
   }
 
   async compareLoaded(): Promise<void> {
     const [ours, ...others] = this.#all();
-    await this.#measure([ours, ...others], (one) => one.probeLoaded(this.#bench.quick ? RATE : 5 * RATE));
+    await this.#measure([ours, ...others], (one) => one.probeLoaded(this.#bench.quick ? RATE / 5 : 5 * RATE));
     this.#report(`${RATE} appends a second`, ours, others);
   }
 
@@ -145,14 +149,14 @@ class Contenders {
     return [
       new Contender('Refold', followOurs(this.#logs)),
       new Contender('a follower by hand', followByHand(this.#logs)),
-      ...(this.#emmett ? [new Contender('Emmett', followEmmett(this.#emmett))] : []),
+      ...(this.#emmett ? [new Contender(EMMETT, followEmmett(this.#emmett))] : []),
     ];
   }
 
   /** Lets the contenders take turns. */
   async #measure(contenders: readonly Contender[], probe: (one: Contender) => Promise<void>): Promise<void> {
     this.#bench.note(`append to handler, log of ${this.#logs.length.toLocaleString('en')}`);
-    for (let round = 0; round < (this.#bench.quick ? 2 : 3); round++) {
+    for (let round = 0; round < (this.#bench.quick ? 1 : 3); round++) {
       for (let turn = 0; turn < contenders.length; turn++) {
         const one = contenders[(round + turn) % contenders.length];
         if (one) await one.follow(() => probe(one));
@@ -164,13 +168,14 @@ class Contenders {
     for (const other of others) {
       const row = (name: string, of: (one: Contender) => number, rowBar?: Bar): void =>
         this.#bench.add({
-          name: `${name}, ${when}, raw being ${other.name}`,
+          name: `${name}, ${when}, raw being ${other.name}${missing(other)}`,
           unit: 'µs',
           length: this.#logs.length,
           n: ours.fromCall.length,
           ours: of(ours),
           raw: of(other),
-          correct: ours.correct && other.correct,
+          // What a peer loses does not make the run wrong: its name says it.
+          correct: isComplete(ours) && (other.name === EMMETT || isComplete(other)),
           bar: rowBar,
         });
       const only = other.name === 'NOTIFY';
@@ -180,6 +185,15 @@ class Contenders {
       if (!only) row('answer to handler p50', ({ fromCommit }) => percentile(fromCommit, 0.5));
     }
   }
+}
+
+function isComplete({ lost, repeated }: Contender): boolean {
+  return lost === 0 && repeated === 0;
+}
+
+/** What a contender has not handled. */
+function missing({ lost, fromCall }: Contender): string {
+  return lost === 0 ? '' : ` (${lost} of ${lost + fromCall.length} events never handled)`;
 }
 
 /** The value that a share of all values does not exceed. */

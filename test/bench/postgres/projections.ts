@@ -6,11 +6,11 @@ import { accountsApplication, stream, type Logs } from './logs.js';
 
 /** Projects whole logs into documents; each round builds a read model of its own. */
 export async function compareProjections(bench: Bench, logs: readonly Logs[], emmett: Emmett): Promise<void> {
-  const peer = await emmettPeer(emmett, bench.quick ? 1000 : 4000);
+  const peer = await emmettPeer(emmett, bench.quick ? 200 : 4000);
   await bench.compare<DocumentReader<Statement>, void>({
     name: 'project documents exactly once',
     unit: 'events',
-    rounds: bench.quick ? 3 : 5,
+    rounds: bench.quick ? 2 : 5,
     bar: { ratio: 0.6 },
     cases: logs.map((one, index) => ({
       length: one.length,

@@ -4,7 +4,7 @@ import type { Logs } from './logs.js';
 
 /** Reads whole logs and decodes their events. */
 export async function compareReads(bench: Bench, logs: readonly Logs[]): Promise<void> {
-  const rounds = bench.quick ? 3 : 7;
+  const rounds = bench.quick ? 2 : 7;
   await bench.compare({
     name: 'read and decode the log',
     unit: 'events',
@@ -49,7 +49,7 @@ type ReadAll = (logs: Logs, sum: Sum) => Promise<void>;
 /** Short logs are read several times a round. */
 function readCase(logs: Logs, ours: ReadAll): Case<Sum> {
   const { length } = logs;
-  const times = Math.ceil(50_000 / length);
+  const times = Math.ceil(20_000 / length);
   const amounts = amountsOf(length) * times;
   const repeat = (readAll: ReadAll) => async () => {
     const sum = new Sum();

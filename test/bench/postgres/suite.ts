@@ -18,7 +18,7 @@ export const postgresSuite: Suite = {
     bench.note(`PostgreSQL ${version}, fsync ${fsync}`);
     if (!hasPgbench) bench.note('skipped: pgbench is not installed');
     const emmett = await openEmmett(databases);
-    const lengths = bench.quick ? [10_000, 20_000] : [10_000, 1_000_000];
+    const lengths = bench.quick ? [2000, 10_000] : [10_000, 1_000_000];
     const logs: Logs[] = [];
     for (const length of lengths) {
       bench.note(`making logs of ${length.toLocaleString('en')} events`);
