@@ -1,3 +1,4 @@
+import { aggregateInternals } from '../aggregates/aggregate.js';
 import { DefinitionError } from '../errors.js';
 import { definitionOf, type DataOf, type EventOf, type EventType } from '../events/event-type.js';
 import type { RecordedEvent } from '../store/event-store.js';
@@ -7,7 +8,7 @@ import type { ErrorPolicy } from './error-policy.js';
 import { ConcurrentAppendError } from './pending-appends.js';
 import { ProcessHandler } from './process-handler.js';
 import type { ProcessHost } from './process-batch.js';
-import type { StateDefinition } from './process-state.js';
+import { stateType, type StateDefinition } from './process-state.js';
 import type { Process } from './process.js';
 import type { Processor, TransactionalHandler } from './processor.js';
 import { checkProcessor, streamIdKey, withHandler, type ProcessorOptions } from './projection.js';
@@ -123,6 +124,13 @@ export class ProcessManager<State = undefined, Own extends object = never> imple
     // What belongs to no instance is passed over, and what names none fails, in any sequence.
     const key = this.#keyOf(event);
     return key === undefined || key === '' ? event.stream : key;
+  }
+
+  /** @internal The state of an instance after events of its own stream, for tests. */
+  stateAfter(key: string, events: readonly object[]): State {
+    const own = stateType(this.name, this.#definition).create(key);
+    for (const event of events) aggregateInternals.fold(own, event);
+    return own.state;
   }
 
   /** @internal */
