@@ -47,10 +47,11 @@ export interface ProcessReaction<State, Own extends object> {
   readonly key: ProcessKey;
 }
 
-/** @internal A process manager of any state, as an application takes it. */
+/** A process manager of any state, as an application takes it. */
 export interface AnyProcessManager extends Processor {
+  /** @internal The types of its own events. */
   readonly ownEventTypes: readonly EventType[];
-  /** The processor that does its work in an application. */
+  /** @internal The processor that does its work in an application. */
   bind(host: ProcessHost): Processor;
 }
 
