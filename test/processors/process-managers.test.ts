@@ -300,11 +300,16 @@ for (const { name, open } of stores) {
       await pay(app, 1);
       await app.catchUp();
       const before = await typesOf();
-      const replaying: boolean[] = [];
-      const again = application(payments({ placed: (process) => replaying.push(process.replaying) }));
+      const seen: unknown[] = [];
+      const again = application(
+        payments({ placed: ({ replaying, state }) => seen.push([replaying, state]) }),
+      );
       await again.processor('payments').reset();
       await again.catchUp();
-      expect(replaying).to.deep.equal([true, true]);
+      expect(seen).to.deep.equal([
+        [true, { asked: 10, paid: 10 }],
+        [true, { asked: 10, paid: 0 }],
+      ]);
       expect(await typesOf()).to.deep.equal(before);
       const live = (await store.generations('payments')).find(({ status }) => status === 'live');
       if (!live) throw new Error('nothing is live');

@@ -6,10 +6,12 @@ import {
   documentProjection,
   type DocumentProjection,
   memoryStore,
+  processManager,
   type DataOf,
   type EventOf,
   type NoIndexes,
   type PlainEvent,
+  type RecordedEvent,
 } from '@refold/core';
 import { expect } from 'chai';
 import { Account, Deposited, Opened } from './account.js';
@@ -92,6 +94,56 @@ describe('types', () => {
     await application.catchUp();
     const total: number | undefined = (await application.readModel(balances).get('1'))?.total;
     expect(total).to.equal(8);
+  });
+
+  it('of process managers follow from their state, their events and the event that is handled', async () => {
+    const manager = processManager('payments', {
+      initial: () => ({ open: 0 }),
+      events: [Renamed, Deposited],
+      evolve: (state, event) => ({
+        open: event instanceof Deposited ? state.open + event.amount : event.data.name.length,
+      }),
+    })
+      .on(
+        Opened,
+        async ({ data }, process) => {
+          const owner: string = data.owner;
+          const open: number = process.state.open;
+          process.record(Renamed(owner));
+          process.record(new Deposited(open));
+          // @ts-expect-error it is no event of its own
+          const wrong = (): unknown => process.record(Closed());
+          expect(wrong).to.be.a('function');
+          process.schedule('later', { afterMs: 5 }, Closed());
+          await process.update(Account, '1', (account) => account.deposit(5));
+          await process.upsert(person, '1', (one) => one.execute({ rename: owner }));
+          // @ts-expect-error there is no such command
+          const open2 = (): unknown => process.update(person, '1', (one) => one.execute('open'));
+          expect(open2).to.be.a('function');
+        },
+        { key: ({ data }) => data.owner },
+      )
+      .on(Closed, ({ data }) => void (data.reason satisfies 'done'));
+    const owner = ({ data }: RecordedEvent<Opened>): string => data.owner;
+    // @ts-expect-error the key is that of another event
+    const wrong = (): unknown => manager.on(Deposited, () => undefined, { key: owner });
+    const plain = processManager('plain').on(Opened, (_, process) => {
+      same<typeof process.state, undefined>();
+      // @ts-expect-error it has no events of its own
+      const record = (): unknown => process.record(new Deposited(1));
+      expect(record).to.be.a('function');
+    });
+    expect(wrong).to.be.a('function');
+    const processManagers = [manager, plain];
+    const aggregates = [Account, person];
+    const application = createApplication({ store: memoryStore(), aggregates, processManagers });
+    await application.append('account-1', [new Opened('Ann')]);
+    await application.catchUp();
+    const events = await application.streamEvents('payments-Ann').toArray();
+    expect(events.map(({ type }) => type)).to.deep.equal(['Renamed', 'Deposited']);
+    expect((await application.repository(person).load('1')).state.name).to.equal('Ann');
+    await application.waitFor(manager, 1);
+    expect(application.processor(plain).name).to.equal('plain');
   });
 
   it('of queries follow from the declared indexes and the document', async () => {

@@ -10,7 +10,6 @@ import {
   readAllRange,
   readStreamRange,
   runImport,
-  StoreBusyError,
   StoreClosedError,
   systemClock,
   toJson,

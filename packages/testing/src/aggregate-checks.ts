@@ -104,7 +104,8 @@ export class AggregateChecks {
   }
 }
 
-function matches(error: unknown, expected: ExpectedError): boolean {
+/** Whether an error is the expected one. */
+export function matches(error: unknown, expected: ExpectedError): boolean {
   if (expected instanceof RegExp) return expected.test(messageOf(error));
   return isErrorClass(expected) ? error instanceof expected : expected(error);
 }

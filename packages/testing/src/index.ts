@@ -8,6 +8,14 @@ export {
 } from './aggregates.js';
 export type { ExpectedError, ThenState } from './aggregate-checks.js';
 export {
+  react,
+  type ExpectedEvent,
+  type GivenReaction,
+  type ProcessTimer,
+  type ReactOptions,
+  type Reaction,
+} from './process-managers.js';
+export {
   project,
   type GivenEvent,
   type ProjectedCollections,

@@ -1,3 +1,4 @@
+import { aggregateInternals } from '../aggregates/aggregate.js';
 import { DefinitionError } from '../errors.js';
 import { definitionOf, type DataOf, type EventOf, type EventType } from '../events/event-type.js';
 import type { RecordedEvent } from '../store/event-store.js';
@@ -7,7 +8,7 @@ import type { ErrorPolicy } from './error-policy.js';
 import { ConcurrentAppendError } from './pending-appends.js';
 import { ProcessHandler } from './process-handler.js';
 import type { ProcessHost } from './process-batch.js';
-import type { StateDefinition } from './process-state.js';
+import { stateType, type StateDefinition } from './process-state.js';
 import type { Process } from './process.js';
 import type { Processor, TransactionalHandler } from './processor.js';
 import { checkProcessor, streamIdKey, withHandler, type ProcessorOptions } from './projection.js';
@@ -46,10 +47,11 @@ export interface ProcessReaction<State, Own extends object> {
   readonly key: ProcessKey;
 }
 
-/** @internal A process manager of any state, as an application takes it. */
+/** A process manager of any state, as an application takes it. */
 export interface AnyProcessManager extends Processor {
+  /** @internal The types of its own events. */
   readonly ownEventTypes: readonly EventType[];
-  /** The processor that does its work in an application. */
+  /** @internal The processor that does its work in an application. */
   bind(host: ProcessHost): Processor;
 }
 
@@ -123,6 +125,13 @@ export class ProcessManager<State = undefined, Own extends object = never> imple
     // What belongs to no instance is passed over, and what names none fails, in any sequence.
     const key = this.#keyOf(event);
     return key === undefined || key === '' ? event.stream : key;
+  }
+
+  /** @internal The state of an instance after events of its own stream, for tests. */
+  stateAfter(key: string, events: readonly object[]): State {
+    const own = stateType(this.name, this.#definition).create(key);
+    for (const event of events) aggregateInternals.fold(own, event);
+    return own.state;
   }
 
   /** @internal */
