@@ -22,8 +22,10 @@ export class Board {
   readonly #state: StateStore;
   readonly #clock: Clock;
   readonly #announcement: Announcement | undefined;
-  #looking: Promise<View> | undefined;
-  #lookedAt = -Infinity;
+  #newest: Promise<View> | undefined;
+  #newestAt = -Infinity;
+  #running: Promise<View> | undefined;
+  #next: Promise<View> | undefined;
 
   constructor(state: StateStore, clock: Clock, announcement?: Announcement) {
     this.#state = state;
@@ -31,16 +33,27 @@ export class Board {
     this.#announcement = announcement;
   }
 
-  /** A view that was begun at most `maxAgeMs` ago. */
+  /** A view that was begun at most `maxAgeMs` ago. All who ask while one is on its way share it, or else the next. */
   look(maxAgeMs: number): Promise<View> {
     const now = this.#clock.now();
-    if (this.#looking && now - this.#lookedAt < maxAgeMs) return this.#looking;
-    this.#lookedAt = now;
+    if (this.#newest && now - this.#newestAt < maxAgeMs) return this.#newest;
+    if (!this.#running) return this.#begin();
+    return (this.#next ??= this.#running.then(
+      () => this.#begin(),
+      () => this.#begin(),
+    ));
+  }
+
+  #begin(): Promise<View> {
+    this.#next = undefined;
+    this.#newestAt = this.#clock.now();
     const looking = this.#read();
-    this.#looking = looking;
-    looking.catch(() => {
-      if (this.#looking === looking) this.#looking = undefined;
-    });
+    this.#newest = looking;
+    this.#running = looking;
+    looking.then(
+      () => (this.#running = undefined),
+      () => (this.#running = this.#newest = undefined),
+    );
     return looking;
   }
 

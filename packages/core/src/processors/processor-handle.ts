@@ -50,8 +50,8 @@ export type WorkerFor<Unit extends StateUnit> = (
 ) => Worker<Unit>;
 
 /**
- * Steers one processor, from any process: what is said here is kept in the store, and every worker sees it within a
- * second.
+ * Steers one processor, from any process: what is said here is kept in the store, and every worker sees it within two
+ * seconds.
  */
 export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
   /** The events that it could not handle. */

@@ -57,7 +57,7 @@ interface Work<Unit extends StateUnit> {
 }
 
 /** How often a worker looks at what others do, at most. */
-const LOOK_MS = 1000;
+const LOOK_MS = 1500;
 
 /** How often a run that is to end somewhere looks whether others are there. */
 const PASSIVE_LOOK_MS = 50;

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { hostname } from 'node:os';
 import { InvalidArgumentError, ProcessorStoppedError } from '../errors.js';
 import type { Generation, StateUnit } from '../store/state-store.js';
@@ -76,7 +77,8 @@ export class Worker<Unit extends StateUnit = StateUnit> {
    * is logged at once and kept in its status; the others go on. Resolves when all have ended.
    * @throws ProcessorStoppedError of the processor that stopped, or an AggregateError of several
    */
-  async run({ signal = new AbortController().signal }: RunOptions = {}): Promise<void> {
+  async run(options: RunOptions = {}): Promise<void> {
+    const signal = forMany(options.signal);
     const runners = new Map<Processor<Unit>, ProcessorRunner<Unit>>();
     const board = new Board(this.#context.state, this.#context.clock, {
       name: this.name,
@@ -225,4 +227,11 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     if (failures.length === 1) throw failures[0];
     if (failures.length > 1) throw new AggregateError(failures, `${failures.length} processors stopped`);
   }
+}
+
+/** A signal that aborts with the one given, and that any number of processors may listen to. */
+function forMany(given: AbortSignal | undefined): AbortSignal {
+  const signal = AbortSignal.any(given ? [given] : []);
+  setMaxListeners(0, signal);
+  return signal;
 }
