@@ -129,7 +129,7 @@ async function beside<Result>(
       await sql`select 1`;
       return await work(sql, `"${schema.replaceAll('"', '""')}"`, { address, schema });
     } catch (error) {
-      if (tries === 200 || error instanceof postgres.PostgresError === false) throw error;
+      if (tries === 1200 || error instanceof postgres.PostgresError === false) throw error;
       if (!error.code.startsWith('57P')) throw error;
       await sleep(50);
     } finally {

@@ -18,6 +18,7 @@ import type postgres from 'postgres';
 import { codeOf, isConnectionError, translate, type Runner, type Sessions } from './connection.js';
 import { isDuplicate, type AppendRequest, type GroupOutcome, type LogWrites } from './log-writes.js';
 import type { PostgresUnit } from './postgres-unit.js';
+import { Sending } from './sending.js';
 import type { SessionPool } from './session-pool.js';
 
 /** One caller's append, and what is to run in its transaction. */
@@ -128,7 +129,7 @@ export class Appender {
   async #settle(group: readonly Request[]): Promise<readonly Outcome[]> {
     const { clock, lockTimeoutMs, settleTimeoutMs } = this.#context;
     const startedAt = clock.now();
-    const sending = new Sending(this.#context);
+    const sending = new Sending(this.#context.sql, clock);
     for (let attempt = 1; ; attempt++) {
       try {
         const left = startedAt + settleTimeoutMs + lockTimeoutMs - clock.now();
@@ -247,61 +248,6 @@ export class Appender {
     if (codeOf(error) !== LOCK_NOT_AVAILABLE) return translate(error, 'an append');
     const { lockHolders, lockTimeoutMs } = this.#context;
     return new StoreBusyError(lockTimeoutMs, error, await lockHolders(runner).catch(() => []));
-  }
-}
-
-/** The connections as the settlement of one group uses them. */
-class Sending implements Sessions {
-  /** Whether anything may have reached the server. */
-  hasSent = false;
-  readonly #pool: SessionPool;
-  readonly #clock: Clock;
-  #abort = new AbortController();
-
-  constructor({ sql, clock }: AppenderContext) {
-    this.#pool = sql;
-    this.#clock = clock;
-  }
-
-  /** Ends connections that take longer than so many milliseconds. */
-  async within<Result>(ms: number, work: () => Promise<Result>): Promise<Result> {
-    const [abort, done] = [(this.#abort = new AbortController()), new AbortController()];
-    const late = new Promise<never>((_, reject) => {
-      void this.#clock.sleep(ms, done.signal).then(() => {
-        if (done.signal.aborted) return;
-        const error = new NoAnswerError(ms);
-        abort.abort(error);
-        reject(error);
-      });
-    });
-    try {
-      return await Promise.race([work(), late]);
-    } finally {
-      done.abort();
-    }
-  }
-
-  use<Result>(work: (sql: postgres.Sql) => Promise<Result>): Promise<Result> {
-    return this.#pool.use((sql) => {
-      this.hasSent = true;
-      return work(sql);
-    }, this.#abort.signal);
-  }
-
-  begin<Result>(work: (transaction: postgres.TransactionSql) => Promise<Result>): Promise<Result> {
-    return this.#pool.begin((transaction) => {
-      this.hasSent = true;
-      return work(transaction);
-    }, this.#abort.signal);
-  }
-}
-
-/** The server has not answered for too long. */
-class NoAnswerError extends Error {
-  readonly code = 'ETIMEDOUT';
-
-  constructor(ms: number) {
-    super(`The server has not answered for ${Math.max(0, Math.round(ms))} ms`);
   }
 }
 

@@ -21,7 +21,10 @@ export interface PostgresStoreOptions {
   readonly pollMs?: number;
   /** How long an append waits for others' appends before it throws StoreBusyError. Default 10,000. */
   readonly lockTimeoutMs?: number;
-  /** How long an append whose connection broke tries to learn its outcome. Default 30,000. */
+  /**
+   * How long an append whose connection broke tries to learn its outcome. A server that does not answer at all has
+   * `lockTimeoutMs` in addition. Default 30,000.
+   */
   readonly settleTimeoutMs?: number;
   /**
    * How long a transaction of the user's with an append in it may stay idle before the server ends it: all other appends
