@@ -30,7 +30,13 @@ interface Committed extends SliceRange {
   readonly to: number;
 }
 
-type Line = Effect | Taken | Committed;
+/** An event that became a dead letter: it is tried again behind the checkpoint. */
+interface Parked {
+  readonly life: number;
+  readonly parked: number;
+}
+
+type Line = Effect | Taken | Committed | Parked;
 
 /**
  * The effects of one delivery: a file that all its processes append to, one line a write, so that the order of its lines
@@ -57,6 +63,10 @@ export class EffectFile {
     this.#write({ life: this.#life, firstSlice, lastSlice, to });
   }
 
+  parked(position: number): void {
+    this.#write({ life: this.#life, parked: position });
+  }
+
   close(): void {
     closeSync(this.#file);
   }
@@ -66,7 +76,7 @@ export class EffectFile {
   }
 }
 
-/** A store that writes the leases and checkpoints of deliveries into their files. */
+/** A store that writes the leases, checkpoints and dead letters of deliveries into their files. */
 export function withLeasesNoted<Unit extends StateUnit>(
   store: Store<Unit>,
   files: ReadonlyMap<string, EffectFile>,
@@ -93,7 +103,15 @@ export function withLeasesNoted<Unit extends StateUnit>(
     });
     return done;
   };
-  return overriding(store, { acquireLease, advanceAll });
+  const transaction: Store<Unit>['transaction'] = (callback) =>
+    store.transaction((unit) => {
+      const park: typeof unit.park = async (letters) => {
+        for (const { processor, position } of letters) files.get(processor)?.parked(position);
+        await unit.park(letters);
+      };
+      return callback(overriding<typeof unit>(unit, { park } as Partial<typeof unit>));
+    });
+  return overriding(store, { acquireLease, advanceAll, transaction });
 }
 
 /** What was done outside of the store, in the order in which it was done. */
@@ -140,23 +158,20 @@ export class Effects {
 
   /**
    * Repeats of what was no longer in hand: of an event whose checkpoint was committed before the one that repeated it took
-   * its lease. Dead letters are tried again behind the checkpoint, and are left out.
+   * its lease. Dead letters are left out.
    */
   repeatsOfCommitted(): string[] {
     const problems: string[] = [];
-    const firsts = this.#firsts();
+    const letters = new Set(this.#lines.flatMap((line) => ('parked' in line ? [line.parked] : [])));
     const commits: { readonly line: Committed; readonly at: number }[] = [];
     const leases = new Map<number, { readonly line: Taken; readonly at: number }[]>();
     this.#lines.forEach((line, at) => {
       if ('taken' in line) leases.set(line.life, [...(leases.get(line.life) ?? []), { line, at }]);
       else if ('to' in line) commits.push({ line, at });
-      else if (firsts.get(line.position) !== at) {
+      else if (isEffect(line) && !letters.has(line.position)) {
         const slice = sliceOf(line.sequence);
-        const first = firsts.get(line.position) ?? at;
         const covers = (one: { readonly line: Committed; readonly at: number }): boolean =>
           isIn(one.line, slice) && one.line.to >= line.position;
-        // The first effect of a letter lies behind the checkpoint that passed it.
-        if (commits.some((one) => covers(one) && one.at < first)) return;
         const commit = commits.find(covers);
         const lease = leases.get(line.life)?.findLast((one) => isIn(one.line, slice));
         if (!commit || !lease || lease.at < commit.at) return;
@@ -167,14 +182,6 @@ export class Effects {
       }
     });
     return problems;
-  }
-
-  #firsts(): Map<number, number> {
-    const firsts = new Map<number, number>();
-    this.#lines.forEach((line, at) => {
-      if (isEffect(line) && !firsts.has(line.position)) firsts.set(line.position, at);
-    });
-    return firsts;
   }
 }
 
