@@ -15,9 +15,9 @@ export function textArray(values: readonly (string | undefined)[]): string {
   return `${literal}}`;
 }
 
-/** Numbers, and names that need no quotes, such as UUIDs. */
-export function plainArray(values: readonly (number | string)[]): string {
-  return `{${values.join(',')}}`;
+/** Numbers, and names that need no quotes, such as UUIDs; undefined becomes null. */
+export function plainArray(values: readonly (number | string | undefined)[]): string {
+  return `{${values.map((value) => value ?? 'NULL').join(',')}}`;
 }
 
 const SPECIAL = /["\\]/;

@@ -23,17 +23,14 @@ import {
   type EventStore,
   type EventStoreSupports,
   type ExpectedRevision,
-  type Failure,
   type Generation,
   type Indexes,
-  type Lease,
   type ImportOptions,
   type ImportResult,
   type ImportSource,
   type InlineHook,
   type LockHolder,
   type NewEvent,
-  type Partition,
   type PreparedAppend,
   type ReadAllOptions,
   type ReadStreamOptions,
@@ -55,6 +52,7 @@ import { LogReads } from './log-reads.js';
 import { LogWrites } from './log-writes.js';
 import { checkMigrated, migrate } from './migrations.js';
 import { checkOptions, likePool, openPool, withoutUndefined, type PostgresStoreOptions } from './options.js';
+import { PostgresProcessors } from './postgres-processors.js';
 import { PostgresUnit } from './postgres-unit.js';
 import { Schema } from './schema.js';
 import { StateTables, type NewGeneration } from './state-tables.js';
@@ -97,7 +95,10 @@ interface Parts {
  * Log and state in one schema of a PostgreSQL database. Any number of callers, processes and machines may use it at
  * once. Make it with `postgresStore`.
  */
-export class PostgresStore implements EventStore<PostgresUnit>, StateStore<PostgresUnit> {
+export class PostgresStore
+  extends PostgresProcessors
+  implements EventStore<PostgresUnit>, StateStore<PostgresUnit>
+{
   readonly supports: EventStoreSupports = {
     multiStreamAppend: true,
     inline: true,
@@ -122,6 +123,7 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
 
   /** @internal Use `postgresStore`, which checks the database. */
   constructor(parts: Parts) {
+    super();
     const { sql, schema, listen, options } = parts;
     this.#parts = parts;
     this.#sql = sql;
@@ -255,27 +257,10 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     );
   }
 
-  partitions(processor?: string): Promise<readonly Partition[]> {
-    return this.#read(() => this.#tables.partitions(this.#sql, { processor }));
-  }
-
-  acquireLease(
-    partition: Pick<Partition, 'processor' | 'generation' | 'firstSlice'>,
-    options: { readonly holder: string; readonly ttlMs: number },
-  ): Promise<Lease | undefined> {
-    return this.#statement('acquireLease', () => this.#tables.acquireLease(this.#sql, partition, options));
-  }
-
-  renewLeases(leases: readonly Lease[], ttlMs: number): Promise<readonly boolean[]> {
-    return this.#statement('renewLeases', () => this.#tables.renewLeases(this.#sql, leases, ttlMs));
-  }
-
-  releaseLease(lease: Lease): Promise<void> {
-    return this.#statement('releaseLease', () => this.#tables.releaseLease(this.#sql, lease));
-  }
-
-  recordFailure(lease: Lease, failure: Failure | undefined): Promise<void> {
-    return this.#statement('recordFailure', () => this.#tables.recordFailure(this.#sql, lease, failure));
+  reopenGeneration(processor: string, generation: number): Promise<Generation> {
+    return this.#write('reopenGeneration', (transaction) =>
+      this.#tables.reopenGeneration(transaction, processor, generation),
+    );
   }
 
   documents(collection: string, indexes?: Indexes): DocumentReader {
@@ -340,6 +325,24 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     if (this.#parts.owned) await this.#sql.end({ timeout: 5 });
   }
 
+  protected look<Result>(work: (tables: StateTables, runner: Runner) => Promise<Result>): Promise<Result> {
+    return this.#read(() => work(this.#tables, this.#sql));
+  }
+
+  protected change<Result>(
+    call: string,
+    work: (tables: StateTables, runner: Runner) => Promise<Result>,
+  ): Promise<Result> {
+    return this.#statement(call, () => work(this.#tables, this.#sql));
+  }
+
+  protected changeTogether<Result>(
+    call: string,
+    work: (tables: StateTables, transaction: postgres.TransactionSql) => Promise<Result>,
+  ): Promise<Result> {
+    return this.#write(call, (transaction) => work(this.#tables, transaction));
+  }
+
   #check(): void {
     if (this.#closed) throw new StoreClosedError();
   }
@@ -383,13 +386,16 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
   }
 
   async #tracked<Result>(call: string, running: Promise<Result>): Promise<Result> {
+    const startedAt = performance.now();
     this.#running.add(running);
     try {
       return await running;
     } catch (error) {
-      throw codeOf(error) === '55P03'
-        ? new StoreBusyError(this.#parts.options.lockTimeoutMs, error)
-        : translate(error, call);
+      const code = codeOf(error);
+      if (code === LOCK_NOT_AVAILABLE) throw new StoreBusyError(this.#parts.options.lockTimeoutMs, error);
+      // The server has undone the transaction, because it and another waited for each other.
+      if (code === DEADLOCK) throw new StoreBusyError(Math.round(performance.now() - startedAt), error);
+      throw translate(error, call);
     } finally {
       this.#running.delete(running);
     }
@@ -434,6 +440,9 @@ export class PostgresStore implements EventStore<PostgresUnit>, StateStore<Postg
     return results;
   }
 }
+
+const LOCK_NOT_AVAILABLE = '55P03';
+const DEADLOCK = '40P01';
 
 /**
  * Opens a store in a PostgreSQL database: by its address, by options of the `postgres` client (TLS among them), or on a pool

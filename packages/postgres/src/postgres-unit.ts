@@ -5,14 +5,17 @@ import {
   readAllRange,
   readStreamRange,
   toJson,
+  type DeadLetter,
   type DocumentAccess,
-  type Lease,
+  type Fence,
+  type Generation,
   type LiveGeneration,
   type LogUnit,
   type ReadAllOptions,
   type ReadStreamOptions,
   type Snapshot,
   type StateUnit,
+  type Timer,
   type TransactionScope,
 } from '@refold/core';
 import type postgres from 'postgres';
@@ -57,24 +60,39 @@ export class PostgresUnit implements StateUnit, LogUnit {
     return tableName(this.#context.schema, collection, generation);
   }
 
-  async advance(lease: Lease, from: number, to: number): Promise<void> {
-    if (await this.#context.tables.advance(this.sql, lease, from, to)) return;
+  async advance(lease: Fence, from: number, to: number): Promise<void> {
+    if (await this.#context.tables.partitions.advance(this.sql, { lease, from, to })) return;
     throw new LeaseLostError(lease.processor, lease.token);
   }
 
-  /** Nobody else moves its checkpoints before this transaction has ended. */
+  async park(letters: readonly DeadLetter[]): Promise<void> {
+    await this.#context.tables.letters.park(this.sql, letters);
+  }
+
+  async unpark(letter: Pick<DeadLetter, 'processor' | 'generation' | 'position'>): Promise<boolean> {
+    return this.#context.tables.letters.unpark(this.sql, letter);
+  }
+
+  async setTimers(
+    owner: Pick<Generation, 'processor' | 'generation'>,
+    timers: readonly Timer[],
+  ): Promise<void> {
+    await this.#context.tables.timers.set(this.sql, owner, timers);
+  }
+
+  async removeTimers(
+    owner: Pick<Generation, 'processor' | 'generation'>,
+    timers: readonly Pick<Timer, 'sequence' | 'name'>[],
+  ): Promise<readonly boolean[]> {
+    return this.#context.tables.timers.remove(this.sql, owner, timers);
+  }
+
+  /**
+   * Nobody else moves its checkpoints, or changes what partitions it has, before this transaction has ended. A
+   * transaction that is to `activate` does well to begin with it: whoever changes partitions first takes the same lock.
+   */
   async live(processor: string): Promise<LiveGeneration | undefined> {
-    const { tables } = this.#context;
-    const generations = await tables.generations(this.sql, processor);
-    const generation = generations.find(({ status }) => status === 'live');
-    if (!generation) return undefined;
-    const of = { processor, generation: generation.generation, locked: true };
-    const partitions = await tables.partitions(this.sql, of);
-    // While the rows were waited for, another generation may have taken its place.
-    const again = await tables.generations(this.sql, processor);
-    const current = again.find(({ status }) => status === 'live');
-    if (current?.generation !== generation.generation) return this.live(processor);
-    return { generation, partitions };
+    return this.#context.tables.live(this.sql, processor);
   }
 
   async activate(processor: string, generation: number): Promise<void> {

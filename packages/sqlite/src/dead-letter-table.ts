@@ -115,8 +115,10 @@ export class DeadLetterTable {
       `update refold_dead_letters set retry_at = :at where processor = :processor and generation = :generation
        and position in (
          select min(position) from refold_dead_letters
-         where processor = :processor and generation = :generation and discarded_at is null and sequence in (
-           select sequence from refold_dead_letters where ${SELECTED} and discarded_at is null)
+         where processor = :processor and generation = :generation and discarded_at is null
+           and (:sequence is null or sequence = :sequence)
+           and (:position is null or sequence = (select sequence from refold_dead_letters
+             where processor = :processor and generation = :generation and position = :position and discarded_at is null))
          group by sequence)`,
     );
     return update.run({ ...selectionValues(selection), at: at.getTime() }).changes;

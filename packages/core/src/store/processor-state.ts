@@ -157,24 +157,27 @@ export interface ProcessorState {
   recordFailure(lease: Fence, failure: Failure | undefined): Promise<void>;
   /**
    * Moves checkpoints that nothing else has to be written with, all in one step; false for each whose lease was lost or
-   * whose checkpoint is elsewhere. Like `StateUnit.advance` it sets `crashes` to 0 and drops what is no longer ahead.
+   * whose checkpoint is elsewhere. Like `StateUnit.advance` it sets `crashes` to 0 and drops what is no longer ahead. It
+   * takes one move a partition. @throws InvalidArgumentError for a move back, and then none happens
    */
   advanceAll(moves: readonly Move[]): Promise<readonly boolean[]>;
   /**
    * Notes, before an event is tried that may have killed its process, that it is: returns how often it was begun, with
-   * this time. Forgotten when the checkpoint moves. @throws LeaseLostError
+   * this time. Each position is counted by itself; all are forgotten when the checkpoint moves. @throws LeaseLostError
    */
   beginAttempt(lease: Fence, position: number): Promise<number>;
 
   /**
-   * Cuts a partition in two: `at` is the first slice of the second. Both are where the one was; leases on it are lost.
+   * Cuts a partition in two: `at` is the first slice of the second. Both are where the one was, with its failure, crashes
+   * and attempts; leases on it are lost.
    * @throws InvalidArgumentError if there is no such partition or `at` does not lie inside it
    */
   splitPartition(partition: PartitionKey, at: number): Promise<void>;
   /**
    * Makes one of a partition and its right neighbour: its checkpoint is the lower of the two, and what was further is
-   * kept as `ahead`, so that no event is handled twice. Leases on both are lost. The token is greater than both were; a
-   * failure of either is kept.
+   * kept as `ahead`, so that no event is handled twice. Leases on both are lost. The token is greater than both were, and
+   * so than that of any partition which ever had one of these slices. A failure of either is kept, and the larger count
+   * of crashes and of attempts at each position.
    * @throws InvalidArgumentError if there is no such partition or it is the last
    */
   mergePartitions(partition: PartitionKey): Promise<void>;
@@ -199,7 +202,7 @@ export interface ProcessorState {
   countDeadLetters(
     processor?: string,
   ): Promise<readonly { readonly processor: string; readonly generation: number; readonly count: number }[]>;
-  /** The sequences with letters that hold them back, within a partition's range. */
+  /** The sequences with letters that hold them back, within a partition's range, in no promised order. */
   parkedSequences(partition: PartitionKey & SliceRange): Promise<readonly string[]>;
   /**
    * The first letters of their sequences that are to be tried by now, within a partition's range, the earliest positions
@@ -210,7 +213,10 @@ export interface ProcessorState {
     now: Date,
     limit: number,
   ): Promise<readonly DeadLetter[]>;
-  /** Makes the first letters of the selected sequences due at a time; returns how many. */
+  /**
+   * Makes letters due at a time: of each sequence that has a selected letter, the first one, which may be another. Returns
+   * how many.
+   */
   retryDeadLetters(selection: LetterSelection, at: Date): Promise<number>;
   /** Gives up the selected letters: what waits behind them goes on. Returns how many. */
   discardDeadLetters(
@@ -226,11 +232,12 @@ export interface ProcessorState {
 export interface ProcessorUnit {
   /**
    * Moves a checkpoint from one position to another (or leaves it where it is, to make sure of the lease alone), if the
-   * lease still holds and nobody else has moved it.
-   * @throws LeaseLostError and the transaction must not go on.
+   * lease still holds and nobody else has moved it. Until the transaction has ended, whoever would take the lease, or
+   * change what partitions there are, waits for it.
+   * @throws LeaseLostError and the transaction must not go on; InvalidArgumentError for a move back
    */
   advance(lease: Fence, from: number, to: number): Promise<void>;
-  /** Adds dead letters, or replaces those at the same positions. */
+  /** Adds dead letters, or replaces those at the same positions, save those given up in the meantime: they stay so. */
   park(letters: readonly DeadLetter[]): Promise<void>;
   /** Removes a letter that was handled; false if it is gone or discarded, and then the transaction must not go on. */
   unpark(letter: Pick<DeadLetter, 'processor' | 'generation' | 'position'>): Promise<boolean>;

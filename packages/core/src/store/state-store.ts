@@ -28,7 +28,10 @@ export interface Generation {
   readonly startedAfter: number;
   /** It is built to be compared with the live one, and never taken up by a worker or swapped in. */
   readonly shadow: boolean;
-  /** How far the generation was whose place it took, by ranges of slices: what lies behind that has been processed before. */
+  /**
+   * How far the generation was whose place it took, by ranges of slices, or one before that if that was further: what lies
+   * behind has been processed before. Empty until it takes a place.
+   */
   readonly replayed: readonly SliceProgress[];
 }
 
@@ -68,7 +71,8 @@ export interface StateUnit extends ProcessorUnit {
   /**
    * Makes a building generation live and retires the one that was, in one step that readers never see half of. The
    * retired one's tokens grow, so that whoever holds a lease on it has lost it; how far it was is kept as `replayed`.
-   * An unknown generation or a shadow is an error.
+   * An unknown generation or a shadow is an InvalidArgumentError. A transaction that moves checkpoints before it comes
+   * here does well to begin with `live`, which takes the locks in the order in which everyone does.
    */
   activate(processor: string, generation: number): Promise<void>;
   /** Like `loadSnapshot` of the store, as this transaction sees it. */
@@ -109,7 +113,7 @@ export interface StateStore<Unit extends StateUnit = StateUnit> extends Processo
   /** All generations of a processor, oldest first. */
   generations(processor: string): Promise<readonly Generation[]>;
   /**
-   * Creates a generation with empty tables and one partition of all slices whose checkpoint is `after`. It is live at
+   * Creates a generation with empty tables, and partitions of all slices whose checkpoint is `after`. It is live at
    * once if the processor has no live one, else it is built beside the live one until `activate`.
    * If one with the same version is being built already, that one is returned as it is, unless `fresh` asks for a new
    * one in its place. Two callers at the same time get the same generation.
@@ -131,13 +135,14 @@ export interface StateStore<Unit extends StateUnit = StateUnit> extends Processo
     },
   ): Promise<Generation>;
   /**
-   * Drops a generation that is not live, with its tables, checkpoints, dead letters and timers; leases on it are lost. One that does not exist
-   * is no error; the live one is an InvalidArgumentError.
+   * Drops a generation that is not live, with its tables, checkpoints, dead letters and timers; leases on it are lost. One
+   * that does not exist is no error; the live one is an InvalidArgumentError.
    */
   dropGeneration(processor: string, generation: number): Promise<void>;
   /**
    * Takes a retired generation up again, as one that is being built, in the place of one that was; `activate` then makes
-   * it live once more. @throws InvalidArgumentError if there is no such retired generation
+   * it live once more. It keeps tables, checkpoints, dead letters and timers.
+   * @throws InvalidArgumentError if there is no such retired generation
    */
   reopenGeneration(processor: string, generation: number): Promise<Generation>;
 
