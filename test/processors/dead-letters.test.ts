@@ -18,12 +18,14 @@ for (const { name, open } of stores) {
     let store: Store;
     let handled: string[];
     let broken: Set<number>;
+    let failures: number;
 
     beforeEach(async () => {
       store = await open(await fixture.folder());
       fixture.defer(() => store.close());
       handled = [];
       broken = new Set();
+      failures = 0;
     });
     afterEach(() => fixture.end());
 
@@ -32,7 +34,10 @@ for (const { name, open } of stores) {
       const notes = delivery('notes', { retry: { maxAttempts: 2, firstDelayMs: 1 }, ...options }).on(
         Deposited,
         ({ stream, data: { amount } }) => {
-          if (broken.has(amount)) throw new Error(`cannot handle ${amount}`);
+          if (broken.has(amount)) {
+            failures += 1;
+            throw new Error(`cannot handle ${amount}`);
+          }
           handled.push(`${stream} ${amount}`);
         },
       );
@@ -66,6 +71,19 @@ for (const { name, open } of stores) {
       expect(letters[0]?.error).to.include({ message: 'cannot handle 2', name: 'Error' });
       expect(await deadLetters.count()).to.equal(3);
       expect((await app.status())[0]).to.deep.include({ deadLetters: 3, lag: 0, failure: undefined });
+    });
+
+    it('lose no event that a worker was still trying again when it was told to end', async () => {
+      broken.add(2);
+      const app = application({ retry: { maxAttempts: 2, firstDelayMs: 60_000 } });
+      await deposit(app, 1, 1, 2);
+      const worker = workUntilTheEnd(app, fixture);
+      await until(() => failures > 0);
+      await worker.stop();
+      expect((await app.status())[0]).to.deep.include({ position: 1, deadLetters: 0 });
+      broken.clear();
+      await app.catchUp();
+      expect(handled).to.deep.equal(['account-1 1', 'account-1 2']);
     });
 
     it('are handled in order by the worker that runs, when they are retried and no longer fail', async () => {

@@ -212,6 +212,21 @@ for (const { name, open } of stores) {
       await oldWorker.stop();
     });
 
+    it('finish a build of which less is left than there are workers', async () => {
+      const old = application(balances({ partitions: 2 }));
+      await deposit(old, 20, 2);
+      await old.catchUp();
+      const next = balances({ version: 2, partitions: 2 });
+      const { collections, partitions } = next;
+      const building = await store.createGeneration('balances', { version: 2, collections, partitions });
+      await store.acquireLease({ ...building, firstSlice: 512 }, { holder: 'gone', ttlMs: 1000 });
+      const app = application(next);
+      workUntilTheEnd(app, fixture, { name: 'a', leaseMs: 200 });
+      workUntilTheEnd(app, fixture, { name: 'b', leaseMs: 200 });
+      await until(async () => (await app.status())[0]?.liveVersion === 2);
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+    });
+
     it('leave a processor alone that another has stopped at an error, until it is resumed', async () => {
       let broken = true;
       const app = application(balances({ broken: (amount) => broken && amount === 3 }));

@@ -201,7 +201,8 @@ export class Lane<Unit extends StateUnit> {
       await this.#size.measure(batch.length, () => this.#handleBatch(batch, to, signal));
       await setImmediate();
     }
-    if (done < own.length) return;
+    // Whoever is told to stop while it retries an event leaves that to the next.
+    if (done < own.length || signal.aborted) return;
     this.writer.passTo(through);
     if (this.writer.unstored > MOST_UNSTORED) await this.writer.store();
   }

@@ -226,8 +226,10 @@ export class ProcessorRunner<Unit extends StateUnit> {
     const { bound, lanes } = work;
     const { holder, shares } = this.#options;
     const now = this.#context.clock.now();
+    // What is done needs nobody: whoever took it for its share would leave the rest to nobody.
+    const open = own.filter((one) => lanes.has(one.firstSlice) || !this.#isDone(one, work));
     // What is this worker's own by name, without a lane, it has lost: it may take it again at once.
-    const seen = own.map((one) =>
+    const seen = open.map((one) =>
       one.holder === holder && !lanes.has(one.firstSlice) ? { ...one, holder: undefined } : one,
     );
     const share = shares
@@ -235,7 +237,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
       : { acquire: seen.filter((one) => holderOf(one, now) === undefined), release: 0 };
     if (share.release > 0) await lanes.stop(share.release);
     for (const partition of share.acquire) {
-      if (lanes.has(partition.firstSlice) || this.#isDone(partition, work)) continue;
+      if (lanes.has(partition.firstSlice)) continue;
       // Whether it was lost to another version's swap shows in the generations.
       if (!(await lanes.start(partition))) this.#unsure = true;
       else work.visited?.add(partition.firstSlice);
