@@ -189,7 +189,8 @@ export class Lane<Unit extends StateUnit> {
       await this.#size.measure(batch.length, () => this.#handleBatch(batch, to, signal));
       await setImmediate();
     }
-    if (done < own.length) return;
+    // What was aborted in the midst of a batch is not done, though nothing of it is left to begin.
+    if (done < own.length || signal.aborted) return;
     this.writer.passTo(through);
     if (this.writer.unstored > MOST_UNSTORED) await this.writer.store();
   }
