@@ -13,7 +13,8 @@ export interface View {
 export interface Announcement {
   readonly name: string;
   readonly ttlMs: number;
-  readonly processors: readonly string[];
+  /** What it would hold partitions of now. */
+  readonly processors: () => readonly string[];
   readonly report: () => unknown;
 }
 
@@ -74,6 +75,6 @@ export class Board {
   async #announce(): Promise<readonly WorkerPresence[]> {
     if (!this.#announcement) return [];
     const { name, ttlMs, processors, report } = this.#announcement;
-    return this.#state.announceWorker({ name, processors, report: report() }, ttlMs);
+    return this.#state.announceWorker({ name, processors: processors(), report: report() }, ttlMs);
   }
 }

@@ -10,8 +10,8 @@ export interface Share {
 
 /**
  * Spreads partitions evenly over the live workers, moving as few as possible: nobody holds more than the average rounded
- * up; and while somebody has less than the average rounded down and nothing is free, those who have the most give up one
- * each. All workers that see the same rows come to plans that fit together.
+ * up; what somebody needs who has less than the average rounded down is left to him; and while there is not enough of it
+ * free, those who have the most give up one each. All workers that see the same rows come to plans that fit together.
  */
 export function shareOf(
   partitions: readonly Partition[],
@@ -31,10 +31,11 @@ export function shareOf(
   }
   const mine = held.get(me) ?? 0;
   if (mine > most) return { acquire: [], release: mine - most };
-  // Whoever has its least already takes one more at a time, so that one does not take what several are to share.
-  if (mine < most) return { acquire: free.slice(0, Math.max(1, least - mine)), release: 0 };
+  if (mine < least) return { acquire: free.slice(0, least - mine), release: 0 };
   const wanting =
     [...live].reduce((sum, name) => sum + Math.max(0, least - (held.get(name) ?? 0)), 0) - free.length;
+  // One at a time, so that one does not take what several are to share; and never what was given up for another.
+  if (mine < most && wanting < 0) return { acquire: free.slice(0, 1), release: 0 };
   if (mine <= least || wanting <= 0) return { acquire: [], release: 0 };
   const givers = [...live].filter((name) => (held.get(name) ?? 0) > least).sort();
   return { acquire: [], release: givers.indexOf(me) < wanting ? 1 : 0 };

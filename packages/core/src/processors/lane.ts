@@ -307,15 +307,17 @@ export class Lane<Unit extends StateUnit> {
     const { clock } = this.#parts.context;
     const since = clock.now();
     let failure = first;
-    for (let attempts = 1; ; attempts++) {
+    // Attempts that failed for what passes by itself count for the wait alone.
+    for (let tries = 1, attempts = 0; ; tries++) {
       const kind = failure.cause instanceof ProcessDiedError ? 'permanent' : errors.kindOf(failure.cause);
+      if (kind !== 'transient') attempts += 1;
       if (kind === 'permanent' || (kind === 'retry' && attempts >= errors.maxAttempts)) {
         await this.#giveUp(failed, failure.cause, attempts);
         return true;
       }
       const { position } = failed.event;
-      this.#retrying = { message: messageOf(failure.cause), position, attempts, since };
-      await clock.sleep(errors.delayMs(attempts), signal);
+      this.#retrying = { message: messageOf(failure.cause), position, attempts: tries, since };
+      await clock.sleep(errors.delayMs(tries), signal);
       if (signal.aborted) return false;
       const again = await this.#take([failed], position);
       if (!again) return true;

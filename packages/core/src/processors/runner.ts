@@ -140,6 +140,8 @@ export class ProcessorRunner<Unit extends StateUnit> {
         if (signal.aborted) return undefined;
         if (goal !== 'follow' || !isOtherVersion(error)) throw error;
         this.#say(`${error.message}; until then this worker leaves it alone`);
+        // What ended before is no news any more: it would have this ask again and again without a rest.
+        this.#fresh = false;
         await this.#rest(LOOK_MS, signal);
       }
     }

@@ -83,13 +83,18 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     const board = new Board(this.#context.state, this.#context.clock, {
       name: this.name,
       ttlMs: this.#options.leaseMs,
-      processors: this.#processors.map(sharingKey),
+      processors: () => [...runners.keys()].map(sharingKey),
       report: () =>
         [...runners.values()].map((one) => ({ processor: one.processor.name, lanes: one.reports() })),
     });
     for (const one of this.#processors) runners.set(one, this.#runner(one, board, true));
     try {
-      await this.#all((processor) => this.#follow(processor, runners, board, signal), signal);
+      await this.#all(
+        (processor) => this.#follow(processor, runners, board, signal),
+        signal,
+        // Others take its share of a processor that has stopped here.
+        (processor) => runners.delete(processor),
+      );
     } finally {
       await board.leave().catch((error: unknown) => {
         this.#context.logger.warn(`worker "${this.name}" is forgotten when its time is up: ${String(error)}`);
@@ -213,13 +218,18 @@ export class Worker<Unit extends StateUnit = StateUnit> {
   }
 
   /** Runs every processor to its own end; says at once when one stops, and throws when all have ended. */
-  async #all(work: (processor: Processor<Unit>) => Promise<void>, signal: AbortSignal): Promise<void> {
+  async #all(
+    work: (processor: Processor<Unit>) => Promise<void>,
+    signal: AbortSignal,
+    onStop: (processor: Processor<Unit>) => void = () => {},
+  ): Promise<void> {
     const failures: unknown[] = [];
     const runs = this.#processors.map(async (processor) => {
       try {
         await untilAvailable(`processor "${processor.name}"`, () => work(processor), this.#context, signal);
       } catch (error) {
         failures.push(error);
+        onStop(processor);
         this.#context.logger.error(error instanceof Error ? error.message : String(error));
       }
     });

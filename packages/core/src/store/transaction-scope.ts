@@ -13,21 +13,30 @@ interface RunningTransaction<Scope extends TransactionScope> {
   readonly turns: Mutex;
 }
 
+/** What runs in the callback of a transaction, and in whose of which store it was begun. */
+interface Running {
+  readonly owner: object;
+  readonly scope: TransactionScope;
+  readonly outer: Running | undefined;
+}
+
+/** One for all stores, since every such storage makes every promise of the process a little slower, for good. */
+const running = new AsyncLocalStorage<Running>();
+
 /** Knows which calls come from inside a transaction's callback, and which units are of its store; one for each store. */
 export class TransactionScopes<Scope extends TransactionScope = TransactionScope> {
-  readonly #current = new AsyncLocalStorage<Scope>();
   readonly #units = new WeakMap<object, RunningTransaction<Scope>>();
 
   /** @throws NestedTransactionError when called from inside a transaction's callback, other than that of `own` */
   checkNotNested(call: string, own?: Scope): void {
-    const current = this.#current.getStore();
+    const current = this.#current();
     if (current?.open && current !== own) throw new NestedTransactionError(call);
   }
 
   /** Runs a user's callback with a scope that is open as long as it runs. */
   async run<Result>(scope: Scope, work: (scope: Scope) => Promise<Result>): Promise<Result> {
     try {
-      return await this.#current.run(scope, () => work(scope));
+      return await running.run({ owner: this, scope, outer: running.getStore() }, () => work(scope));
     } finally {
       scope.open = false;
     }
@@ -53,17 +62,25 @@ export class TransactionScopes<Scope extends TransactionScope = TransactionScope
    * @throws InvalidArgumentError for a unit of another store, TransactionEndedError, NestedTransactionError
    */
   async within<Result>(unit: object, call: string, work: (scope: Scope) => Promise<Result>): Promise<Result> {
-    const running = this.#units.get(unit);
-    if (!running) {
+    const known = this.#units.get(unit);
+    if (!known) {
       throw new InvalidArgumentError('transaction', unit, 'must be the unit of a transaction of this store');
     }
-    const { scope, turns } = running;
+    const { scope, turns } = known;
     checkOpen(scope);
     this.checkNotNested(call, scope);
     return turns.run(() => {
       checkOpen(scope);
       return work(scope);
     });
+  }
+
+  /** The innermost scope of this store. */
+  #current(): Scope | undefined {
+    let one = running.getStore();
+    while (one && one.owner !== this) one = one.outer;
+    // What this store has begun has scopes of its kind.
+    return one?.scope as Scope | undefined;
   }
 }
 
