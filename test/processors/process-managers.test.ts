@@ -183,6 +183,24 @@ for (const { name, open } of stores) {
       expect((await typesOf('order-1')).filter((type) => type === 'OrderConfirmed')).to.have.length(1);
     });
 
+    it('see in each batch what others have done to an aggregate since the last', async () => {
+      const seen: number[] = [];
+      const manager = processManager('noting').on(PaymentReceived, (_, process) =>
+        process.upsert(Order, 'all', (order) => {
+          seen.push(order.notes);
+          order.note('own');
+        }),
+      );
+      const app = application(manager);
+      workUntilTheEnd(app, fixture);
+      for (let n = 0; n < 3; n++) {
+        const { position } = await app.append('bank-1', [new PaymentReceived('1', n)]);
+        await app.waitFor('noting', position);
+        await app.repository(Order).update('all', (order) => order.note('other'));
+      }
+      expect(seen).to.deep.equal([0, 2, 4]);
+    });
+
     it('run inline projections for what they append', async () => {
       const orders = documentProjection('orders', {
         mode: 'inline',
@@ -537,6 +555,30 @@ describe('timers of process managers, by a clock of their own', () => {
     expect(new Set(events.map(({ id }) => id)).size).to.equal(4);
   });
 
+  it('change the state where their event is one of its own', async () => {
+    const seen: number[] = [];
+    const manager = processManager('ticking', {
+      initial: () => 0,
+      events: [PaymentTimedOut],
+      evolve: (ticks) => ticks + 1,
+    })
+      .on(OrderPlaced, (_, process) => process.schedule('tick', { afterMs: 1000 }, new PaymentTimedOut()))
+      .on(PaymentTimedOut, (_, process) => {
+        seen.push(process.state);
+        process.schedule('tick', { afterMs: 1000 }, new PaymentTimedOut());
+      });
+    const app = application(manager);
+    workUntilTheEnd(app, fixture);
+    await app.append('order-1', [new OrderPlaced(10)]);
+    for (let ticks = 1; ticks <= 4; ticks++) {
+      const due = clock.now() + 1000;
+      await until(async () => (await store.timers(LIVE, 1))[0]?.dueAt.getTime() === due);
+      clock.advance(1000);
+      await until(() => seen.length === ticks);
+    }
+    expect(seen).to.deep.equal([1, 2, 3, 4]);
+  });
+
   it('of many instances fire all, in turns', async () => {
     const app = application(payments({ partitions: 4 }));
     const ids = Array.from({ length: 350 }, (_, n) => n);
@@ -580,3 +622,4 @@ describe('timers of process managers, by a clock of their own', () => {
 });
 
 const ALL = { firstSlice: 0, lastSlice: 1023 };
+const LIVE = { processor: 'ticking', generation: 1, ...ALL };
