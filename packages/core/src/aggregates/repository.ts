@@ -180,6 +180,11 @@ export class Repository<A extends Aggregate> {
     return this.#retrying(id, act, options, false);
   }
 
+  /** @internal Brings an aggregate that was loaded before to the end of its stream. */
+  async refresh(aggregate: A): Promise<void> {
+    await this.#fold(aggregate, this.#committed, { from: revisionOf(aggregate) + 1 });
+  }
+
   /** @internal Takes a snapshot of an aggregate that was saved otherwise, if one is due since the revision `before`. */
   async snapshotIfDue(aggregate: A, before: number, transaction: StateUnit): Promise<void> {
     await this.#snapshot(aggregate, before, revisionOf(aggregate), transaction);

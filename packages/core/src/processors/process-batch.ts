@@ -9,13 +9,16 @@ import type { Timer } from '../store/processor-state.js';
 import { sliceOf } from '../store/slices.js';
 import type { StateUnit } from '../store/state-store.js';
 import { effectId } from './effect-id.js';
+import type { LoadedAggregates } from './loaded-aggregates.js';
 import { PendingAppends, type WriteAppends } from './pending-appends.js';
 
 /** @internal What a process manager needs of its application. */
 export interface ProcessHost {
   readonly codec: EventCodec;
   /** A repository of an aggregate type. */
-  repository<A extends Aggregate>(type: AggregateType<A>): Pick<Repository<A>, 'find' | 'snapshotIfDue'>;
+  repository<A extends Aggregate>(
+    type: AggregateType<A>,
+  ): Pick<Repository<A>, 'find' | 'refresh' | 'snapshotIfDue'>;
   /** Appends in a transaction, with every inline projection. */
   appendIn(transaction: StateUnit): WriteAppends;
   /** The ids of the events of a stream. */
@@ -28,11 +31,6 @@ interface Owner {
   readonly generation: number;
 }
 
-interface Loaded<A extends Aggregate = Aggregate> {
-  readonly type: AggregateType<A>;
-  readonly aggregate: Promise<A>;
-}
-
 /**
  * What a process manager does about a batch of events, kept until the transaction that moves the checkpoint: nothing is
  * locked while handlers run. What one handler has done to an aggregate or a stream, the next one sees.
@@ -41,37 +39,28 @@ export class ProcessBatch {
   readonly #host: ProcessHost;
   readonly #owner: Owner;
   readonly #appends = new PendingAppends();
-  readonly #loaded = new Map<string, Loaded>();
+  readonly #loaded: LoadedAggregates;
   /** Timers by sequence and name; without a due time those that are to be removed. */
   readonly #timers = new Map<string, Timer | Pick<Timer, 'sequence' | 'name'>>();
   /** How many events a cause has led to in a stream. */
   readonly #places = new Map<string, number>();
   readonly #snapshots: ((unit: StateUnit) => Promise<void>)[] = [];
 
-  constructor(host: ProcessHost, owner: Owner) {
+  constructor(host: ProcessHost, loaded: LoadedAggregates, owner: Owner) {
     this.#host = host;
+    this.#loaded = loaded;
     this.#owner = owner;
   }
 
   /** An aggregate as the log and this batch have it; an empty one if neither has. */
   async load<A extends Aggregate>(type: AggregateType<A>, id: string): Promise<A> {
     const stream = `${type.category}-${id}`;
-    const known = this.#loaded.get(stream);
-    // What is kept under a type was made by that type.
-    if (known?.type === type) return known.aggregate as Promise<A>;
-    const aggregate = this.#restore(type, id, stream);
-    this.#loaded.set(stream, { type, aggregate });
-    try {
-      return await aggregate;
-    } catch (error) {
-      this.#loaded.delete(stream);
-      throw error;
-    }
+    return this.#loaded.get(type, stream, (kept) => this.#restore(type, id, kept));
   }
 
   /** Throws away an aggregate whose callback failed half-way; it is made again from what counts. */
   forget(stream: string): void {
-    this.#loaded.delete(stream);
+    this.#loaded.forget(stream);
   }
 
   /** Keeps what an aggregate has recorded. @throws ConcurrentAppendError, RevisionConflictError */
@@ -120,9 +109,12 @@ export class ProcessBatch {
     for (const snapshot of this.#snapshots) await snapshot(unit);
   }
 
-  async #restore<A extends Aggregate>(type: AggregateType<A>, id: string, stream: string): Promise<A> {
-    const aggregate = (await this.#host.repository(type).find(id)) ?? type.create(id);
-    const pending = this.#appends.eventsOf(stream);
+  async #restore<A extends Aggregate>(type: AggregateType<A>, id: string, kept: A | undefined): Promise<A> {
+    const repository = this.#host.repository(type);
+    // Only the holder of the lease writes to the process manager's own streams.
+    if (kept && type.category !== this.#owner.processor) await repository.refresh(kept);
+    const aggregate = kept ?? (await repository.find(id)) ?? type.create(id);
+    const pending = this.#appends.eventsOf(`${type.category}-${id}`);
     for (const event of pending) aggregateInternals.fold(aggregate, event);
     aggregateInternals.setRevision(aggregate, revisionOf(aggregate) + pending.length);
     return aggregate;

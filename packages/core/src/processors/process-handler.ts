@@ -5,6 +5,7 @@ import type { AggregateType } from '../aggregates/aggregate-type.js';
 import type { NewEvent, RecordedEvent } from '../store/event-store.js';
 import type { Timer } from '../store/processor-state.js';
 import type { StateUnit } from '../store/state-store.js';
+import { LoadedAggregates } from './loaded-aggregates.js';
 import { ProcessBatch, type ProcessHost } from './process-batch.js';
 import type { ProcessReaction } from './process-manager.js';
 import { stateType, type ProcessState, type StateDefinition } from './process-state.js';
@@ -27,6 +28,7 @@ export class ProcessHandler<State, Own extends object> implements TransactionalH
   readonly #owner: { readonly processor: string; readonly generation: number };
   readonly #type: AggregateType<ProcessState<State, Own>>;
   readonly #known: ReadonlySet<string>;
+  readonly #loaded = new LoadedAggregates();
 
   constructor(parts: ProcessHandlerParts<State, Own>, generation: number) {
     const { name, definition, eventTypes } = parts;
@@ -41,7 +43,7 @@ export class ProcessHandler<State, Own extends object> implements TransactionalH
     _: unknown,
     { isReplay }: HandlingContext,
   ): Promise<(unit: StateUnit) => Promise<void>> {
-    const batch = new ProcessBatch(this.#parts.host, this.#owner);
+    const batch = new ProcessBatch(this.#parts.host, this.#loaded, this.#owner);
     for (const event of events) {
       try {
         await this.#handle(event, batch, isReplay(event));
@@ -49,13 +51,16 @@ export class ProcessHandler<State, Own extends object> implements TransactionalH
         throw new HandlerError(event, cause);
       }
     }
+    this.#loaded.keep();
     return (unit) => batch.write(unit);
   }
 
-  /** The effects of a batch are held until its end, with the lock of the log. */
+  /** Events may be slow: each may load aggregates. */
   readonly firstBatch = 100;
 
-  reset(): void {}
+  reset(): void {
+    this.#loaded.clear();
+  }
 
   async fire(due: readonly Timer[]): Promise<(unit: StateUnit) => Promise<void>> {
     const { host, name } = this.#parts;
@@ -72,6 +77,7 @@ export class ProcessHandler<State, Own extends object> implements TransactionalH
         byStream.set(stream, [...(byStream.get(stream) ?? []), event]);
       });
       const appends = [...byStream].map(([stream, added]) => ({ stream, events: added }));
+      for (const { stream } of appends) this.#loaded.forget(stream);
       if (appends.length > 0) await host.appendIn(unit)(appends);
     };
   }
