@@ -19,12 +19,18 @@ import {
 } from '@refold/postgres';
 import { expect } from 'chai';
 import { randomUUID } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, afterEach, beforeEach, describe, it } from 'mocha';
 import postgres from 'postgres';
 import { stopTestDatabase, testDatabase } from './server.js';
 
 after(stopTestDatabase);
+
+/** The version that the migrations lead to. */
+const NEWEST = readdirSync(new URL('../migrations/', import.meta.url)).filter((name) =>
+  name.endsWith('.sql'),
+).length;
 
 const Counted = defineEvent('Counted', (by: number) => ({ by }));
 
@@ -217,7 +223,9 @@ describe('postgresStore', () => {
   describe('migrations', () => {
     it('can be printed, run by hand, and are then found done', async () => {
       const error = await failureOf(open({ migrate: 'check' }));
-      expect(error).to.be.instanceOf(OutdatedSchemaError).and.to.include({ schema, found: 0, needed: 2 });
+      expect(error)
+        .to.be.instanceOf(OutdatedSchemaError)
+        .and.to.include({ schema, found: 0, needed: NEWEST });
       const session = postgres(await testDatabase(), { max: 1, onnotice: () => {} });
       await session.unsafe(migrationSql({ schema }));
       await session.end();
@@ -228,15 +236,17 @@ describe('postgresStore', () => {
     it('are run once by 5 stores that open at the same time', async () => {
       await Promise.all(Array.from({ length: 5 }, () => open()));
       const rows = await sql.unsafe(`select version from ${quoted()}.migrations order by version`);
-      expect(rows.map(({ version }) => Number(version))).to.deep.equal([1, 2]);
+      expect(rows.map(({ version }) => Number(version))).to.deep.equal(
+        Array.from({ length: NEWEST }, (_, index) => index + 1),
+      );
     });
 
     it('of a newer Refold are left alone', async () => {
       await open();
-      await sql.unsafe(`insert into ${quoted()}.migrations (version, name) values (3, 'later')`);
+      await sql.unsafe(`insert into ${quoted()}.migrations (version, name) values (${NEWEST + 1}, 'later')`);
       expect(await failureOf(open()))
         .to.be.instanceOf(NewerSchemaError)
-        .and.to.include({ found: 3, known: 2 });
+        .and.to.include({ found: NEWEST + 1, known: NEWEST });
     });
   });
 
