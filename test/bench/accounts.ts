@@ -97,8 +97,11 @@ export function fold(statement: Statement, { amount, reference }: Movement, sign
   statement.last = reference;
 }
 
-export function statements(name: string): DocumentProjection<Statement> {
-  return documentProjection(name, { initial: emptyStatement })
+export function statements(
+  name: string,
+  options: { readonly partitions?: number } = {},
+): DocumentProjection<Statement> {
+  return documentProjection(name, { initial: emptyStatement, ...options })
     .on(Deposited, (statement, { data }) => fold(statement, data, 1))
     .on(Withdrawn, (statement, { data }) => fold(statement, data, -1));
 }

@@ -201,6 +201,7 @@ export type {
   Move,
   Partition,
   PartitionKey,
+  ProcessorState,
   ProcessorUnit,
   SliceProgress,
   SliceRange,

@@ -20,7 +20,7 @@ import { stopTestDatabase } from './server.js';
 after(stopTestDatabase);
 
 /** The statement of an append, and what ends a transaction. */
-const APPEND = /"append"\(/;
+const APPEND = /"append(_one|_within)?"\(/;
 const COMMIT = /^commit$/;
 
 const Counted = defineEvent('Counted', (by: number) => ({ by }));

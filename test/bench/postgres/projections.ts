@@ -25,7 +25,8 @@ export async function compareProjections(bench: Bench, logs: readonly Logs[], em
   });
 }
 
-async function project({ store }: Logs, name: string): Promise<DocumentReader<Statement>> {
+/** Builds a read model under a name of its own. */
+export async function project({ store }: Logs, name: string): Promise<DocumentReader<Statement>> {
   const projection = statements(name);
   const application = accountsApplication(store, projection);
   await application.catchUp();
@@ -49,14 +50,18 @@ async function emmettPeer(emmett: Emmett, events: number): Promise<Peer> {
   };
 }
 
-async function documentsOf(reader: DocumentReader<Statement>): Promise<Map<string, Statement>> {
+/** Every document of a read model. */
+export async function documentsOf(reader: DocumentReader<Statement>): Promise<Map<string, Statement>> {
   const documents = new Map<string, Statement>();
   for await (const [key, document] of reader.entries()) documents.set(key, document);
   return documents;
 }
 
 /** Exactly once: an event that was missed or folded twice shows in the balance and in the count. */
-function same(found: ReadonlyMap<string, Statement>, expected: ReadonlyMap<string, Statement>): boolean {
+export function same(
+  found: ReadonlyMap<string, Statement>,
+  expected: ReadonlyMap<string, Statement>,
+): boolean {
   if (found.size !== expected.size) return false;
   for (const [key, { balance, movements, last }] of expected) {
     const document = found.get(key);

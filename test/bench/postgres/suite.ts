@@ -7,6 +7,7 @@ import { Databases, makeLogs, type Logs } from './logs.js';
 import { hasPgbench } from './pgbench.js';
 import { compareProjections } from './projections.js';
 import { compareReads } from './reads.js';
+import { compareRebuilds } from './rebuilds.js';
 
 /** Refold on PostgreSQL against the `postgres` client by hand, Emmett and pgbench. */
 export const postgresSuite: Suite = {
@@ -28,6 +29,7 @@ export const postgresSuite: Suite = {
     await compareReads(bench, logs);
     // Before Emmett has more events than these.
     await compareProjections(bench, logs, emmett);
+    await compareRebuilds(bench, logs);
     // These make the logs longer.
     await compareAppends(bench, logs, emmett);
     await compareImports(bench, logs);

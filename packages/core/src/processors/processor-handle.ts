@@ -121,7 +121,11 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
       fresh: true,
       beside: true,
     });
-    await state.transaction((unit) => unit.activate(name, fresh.generation));
+    await state.transaction(async (unit) => {
+      // Every swap locks in this order, so that none waits for another that waits for it.
+      await unit.live(name);
+      await unit.activate(name, fresh.generation);
+    });
     await dropReplaced(state, name);
     control.wake();
   }

@@ -358,8 +358,8 @@ export class ProcessorRunner<Unit extends StateUnit> {
     const over = new AbortController();
     const abort = (): void => over.abort();
     signal.addEventListener('abort', abort, { once: true });
-    const steered = control.wait(ms, clock, over.signal).then(() => {
-      this.#fresh ||= !over.signal.aborted;
+    const steered = control.wait(ms, clock, over.signal).then((woken) => {
+      this.#fresh ||= woken;
     });
     const woken = this.#wakeup.wait(ms, clock, over.signal);
     await Promise.race([steered, woken]);

@@ -8,13 +8,14 @@ export class Wakeup {
     for (const resume of this.#waiting) resume();
   }
 
-  /** Resolves at the next `wake`, or after `ms` milliseconds, or when the signal aborts. */
-  async wait(ms: number, clock: Clock, signal?: AbortSignal): Promise<void> {
+  /** Resolves at the next `wake` with true, or with false after `ms` milliseconds or when the signal aborts. */
+  async wait(ms: number, clock: Clock, signal?: AbortSignal): Promise<boolean> {
     const woken = new AbortController();
     const resume = (): void => woken.abort();
     this.#waiting.add(resume);
     try {
       await clock.sleep(ms, signal ? AbortSignal.any([signal, woken.signal]) : woken.signal);
+      return woken.signal.aborted;
     } finally {
       this.#waiting.delete(resume);
     }
