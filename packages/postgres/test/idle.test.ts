@@ -40,7 +40,7 @@ describe('an idle store with 20 projections', () => {
       const running = app.worker().run({ signal: ended.signal });
       const { position } = await app.append('count-1', [Counted(1)]);
       for (const projection of projections) await app.waitFor(projection, position);
-      await quiet(proxy);
+      await quiet(proxy, 2 * few);
       const before = proxy.statements.length;
       await sleep(IDLE_SECONDS * 1000);
       const asked = proxy.statements.slice(before);
@@ -54,7 +54,9 @@ describe('an idle store with 20 projections', () => {
   }
 });
 
-/** Resolves when the rush after an append is over: nothing was asked for a quarter of a second. */
-async function quiet(proxy: CuttingProxy): Promise<void> {
-  for (let last = -1; last !== proxy.statements.length; await sleep(250)) last = proxy.statements.length;
+/** Resolves when the rush after an append is over: hardly more was asked within a second than an idle store asks. */
+async function quiet(proxy: CuttingProxy, few: number): Promise<void> {
+  for (let last = -Infinity; proxy.statements.length - last > few; await sleep(1000)) {
+    last = proxy.statements.length;
+  }
 }

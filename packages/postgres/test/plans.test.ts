@@ -88,8 +88,6 @@ describe('plans of hot statements, on many events', () => {
       const page = new RegExp(`order by position ${order}`);
       const read = (filter?: { types?: string[]; categories?: string[] }) => () =>
         store.readAll({ direction, filter, limit: 10 }).toArray();
-      // A forward read goes to the head, which the same statement finds.
-      const all = direction === 'forward' ? [EVENTS / 2, 1000] : [EVENTS / 2, 1000, EVENTS];
       for (const [call, more] of [
         [read(), []],
         [read({ types: ['Type3', 'Type4'] }), ['{Type3,Type4}']],
@@ -97,6 +95,8 @@ describe('plans of hot statements, on many events', () => {
         [read({ types: ['Type3'], categories: ['order'] }), ['{Type3}', '{order}']],
       ] as const) {
         const sql = await sentBy(call, page);
+        // A forward read may go to the head, which the same statement finds.
+        const all = [EVENTS / 2, 1000, ...(sql.includes('position <= $3') ? [EVENTS] : [])];
         // The limited rows of the two tables may be sorted once they are found.
         expect(await indexesOf(sql, [...all, ...more], ['Seq Scan'])).to.deep.equal([
           'archived_events_pkey',
