@@ -81,4 +81,5 @@ try {
   console.error(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
   process.exit(2);
 }
-process.exitCode = (await withChaosTarget(command.target, (target) => run(target, command))) ? 0 : 1;
+// After a failure, a private server of the database may be left running.
+process.exit((await withChaosTarget(command.target, (target) => run(target, command))) ? 0 : 1);

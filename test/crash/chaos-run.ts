@@ -66,10 +66,9 @@ export class ChaosRun<Unit extends StateUnit = StateUnit> {
     await this.#target.close();
   }
 
-  /** Ends what still runs, and leaves the rest for inspection. */
+  /** Ends the processes of the round, and leaves the rest for inspection. */
   async leave(): Promise<void> {
     await this.#round?.end();
-    await this.#target.close();
   }
 
   async #clean(): Promise<void> {
@@ -92,10 +91,11 @@ class Round<Unit extends StateUnit> {
     private readonly target: ChaosTarget<Unit>,
     private readonly store: Store<Unit>,
     private readonly statistics: ChaosStatistics,
+    reached: string,
     seed: number,
   ) {
     this.#crew = new Crew({
-      orders: { target: target.name, place: target.reached(place), folder, seed },
+      orders: { target: target.name, place: reached, folder, seed },
       onDeath: () => {
         this.#deaths += 1;
         this.statistics.poisoned += 1;
@@ -113,7 +113,7 @@ class Round<Unit extends StateUnit> {
     const folder = await mkdtemp(join(tmpdir(), 'refold-chaos-'));
     const store = await target.open(place);
     await target.prepareEffects(place);
-    return new Round(place, folder, target, store, statistics, seed);
+    return new Round(place, folder, target, store, statistics, await target.reached(place), seed);
   }
 
   /** Does what is planned, brings everything to rest, and returns what is wrong then. */

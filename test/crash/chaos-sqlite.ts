@@ -9,7 +9,7 @@ import type { ProjectionContext, RecordedEvent } from '@refold/core';
 export const sqliteChaos: ChaosTarget<SqliteUnit> = {
   ...sqliteEffects,
   disturbances: [],
-  reached: (place) => place,
+  reached: async (place) => place,
   disturb: async () => {},
 
   ledger(options, onHandling) {
@@ -46,6 +46,4 @@ export const sqliteChaos: ChaosTarget<SqliteUnit> = {
       const found = database.pragma('integrity_check') as { integrity_check: string }[];
       return found.map((row) => row.integrity_check).filter((message) => message !== 'ok');
     }),
-
-  close: async () => {},
 };

@@ -34,7 +34,7 @@ export interface ChaosTarget<Unit extends StateUnit = StateUnit> extends EffectT
   /** What `disturb` can do. */
   readonly disturbances: readonly Disturbance[];
   /** The name under which other processes reach a place, where they are to be disturbed. */
-  reached(place: string): string;
+  reached(place: string): Promise<string>;
   /** Resolves when it is over: the database can be reached. */
   disturb(place: string, what: Disturbance): Promise<void>;
   /** `ledger`: a row for each stream, written with the store's own means. `onHandling` is called for every event first. */
@@ -43,8 +43,6 @@ export interface ChaosTarget<Unit extends StateUnit = StateUnit> extends EffectT
   readLedger(place: string): Promise<Map<string, Tally>>;
   /** What the database itself finds wrong with the place. */
   damage(place: string): Promise<string[]>;
-  /** Ends what it has started for all places. */
-  close(): Promise<void>;
 }
 
 /** What the handlers of one process do besides. */

@@ -14,4 +14,6 @@ export interface EffectTarget<Unit extends StateUnit = StateUnit> {
   /** What was written and committed, in the order in which it was written, read beside the store. */
   readEffects(place: string): Promise<Effect[]>;
   remove(place: string): Promise<void>;
+  /** Ends what it has started for all places. */
+  close(): Promise<void>;
 }

