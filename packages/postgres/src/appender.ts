@@ -92,7 +92,7 @@ export class Appender {
       if ('error' in outcome) throw outcome.error;
       return { results: outcome.value, head };
     } catch (error) {
-      throw explainedWithin(error, this.#context.lockTimeoutMs);
+      throw await this.#explained(error, transaction);
     }
   }
 
@@ -245,7 +245,15 @@ export class Appender {
   }
 
   async #explained(error: unknown, runner: Runner): Promise<unknown> {
-    if (codeOf(error) !== LOCK_NOT_AVAILABLE) return translate(error, 'an append');
+    const code = codeOf(error);
+    if (code === INVALID_TRANSACTION_STATE) {
+      return new InvalidArgumentError(
+        'transaction',
+        messageOf(error),
+        "must have the isolation 'read committed'",
+      );
+    }
+    if (code !== LOCK_NOT_AVAILABLE) return translate(error, 'an append');
     const { lockHolders, lockTimeoutMs } = this.#context;
     return new StoreBusyError(lockTimeoutMs, error, await lockHolders(runner).catch(() => []));
   }
@@ -265,18 +273,6 @@ const INVALID_TRANSACTION_STATE = '25000';
 
 /** The server undid the transaction so that others could go on: it is simply done again. */
 const RETRIED = new Set(['40001', '40P01']);
-
-/** What makes an append inside a transaction fail, as errors that say what to do. */
-function explainedWithin(error: unknown, lockTimeoutMs: number): unknown {
-  const code = codeOf(error);
-  if (code === LOCK_NOT_AVAILABLE) return new StoreBusyError(lockTimeoutMs, error);
-  if (code !== INVALID_TRANSACTION_STATE) return translate(error, 'an append');
-  return new InvalidArgumentError(
-    'transaction',
-    messageOf(error),
-    "must have the isolation 'read committed'",
-  );
-}
 
 function unknown(appends: AppendRequest, waited: number, cause: unknown): Outcome {
   const ids = appends.flatMap(({ events }) => events.map(({ id }) => id));
