@@ -212,6 +212,31 @@ for (const { name, open } of stores) {
       expect(await store.documents('total').get('all')).to.deep.equal({ sum: 15 });
     });
 
+    it('are made of an event that ends the process again and again, and of no other', async () => {
+      const app = application();
+      await deposit(app, 1, 1);
+      await app.catchUp();
+      await deposit(app, 2, 2);
+      await deposit(app, 3, 3);
+      // What workers leave behind that die while they handle the event at position 2.
+      const [partition] = await store.partitions('notes');
+      if (!partition) throw new Error('no partition');
+      for (let life = 1; life <= 3; life++) {
+        const lease = await store.acquireLease(partition, { holder: `dead-${life}`, ttlMs: 15 });
+        if (!lease) throw new Error('not acquired');
+        await store.beginAttempt(lease, 2);
+        await until(
+          async () => ((await store.partitions('notes'))[0]?.leaseExpiresAt?.getTime() ?? 0) < Date.now() - 5,
+        );
+      }
+      await app.catchUp();
+      expect(handled).to.deep.equal(['account-1 1', 'account-3 3']);
+      const [letter, ...more] = await app.processor('notes').deadLetters.list();
+      expect(more).to.deep.equal([]);
+      expect(letter).to.include({ position: 2 });
+      expect(letter?.error?.message).to.equal('The process ended 3 times while it was handled');
+    });
+
     it('hold nothing that cannot be read: it is parked at once, under its stream', async () => {
       const app = application();
       await deposit(app, 1, 1);

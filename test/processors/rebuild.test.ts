@@ -264,6 +264,36 @@ for (const { name, open } of stores) {
       expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
     });
 
+    it('goes on with a build that was interrupted, when it is told to, and tells of it until then', async () => {
+      const app = application([balances({ partitions: 2 })]);
+      await deposit(app, 60);
+      await app.catchUp();
+      const interrupted = await store.createGeneration('balances', {
+        version: 1,
+        collections: balances().collections,
+        partitions: 2,
+        beside: true,
+      });
+      const before: unknown[] = [];
+      await store.transaction(async (unit) => {
+        for (const partition of await store.partitions('balances')) {
+          if (partition.generation === interrupted.generation) before.push(partition.position);
+        }
+        await unit
+          .documents('balances', interrupted.generation)
+          .putMany(new Map([['kept', { total: 1, moves: 1 }]]));
+      });
+      expect(before).to.deep.equal([0, 0]);
+      expect((await app.status())[0]?.building).to.deep.equal({ version: 1, position: 0 });
+      await app.rebuild('balances', { resume: true });
+      expect(await app.readModel(balances()).get('kept'), 'what was built before').to.deep.equal({
+        total: 1,
+        moves: 1,
+      });
+      await app.rebuild('balances');
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+    });
+
     it('keeps what the last swap replaced, and drops what was replaced before that', async () => {
       const app = application([balances()]);
       await deposit(app, 5);

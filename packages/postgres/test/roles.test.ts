@@ -70,7 +70,14 @@ describe('a role with the grants of the documentation', () => {
     const application = createApplication({ store, projections, logger: silentLogger });
     await application.append('count-1', [Counted(1), Counted(2)]);
     await application.catchUp();
-    for (const projection of projections) await application.rebuild(projection);
+    for (const projection of projections) {
+      await application.rebuild(projection);
+      await application.processor(projection).dropReplaced();
+    }
+    const { deadLetters } = application.processor('counted');
+    expect(await deadLetters.count()).to.equal(0);
+    await application.processor('counted').pause();
+    await application.processor('counted').resume();
     await store.saveSnapshot({ stream: 'count-1', revision: 1, version: 1, state: {} });
     await store.deleteSnapshot('count-1');
     expect(await store.lockHolders()).to.deep.equal([]);
