@@ -1,4 +1,4 @@
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import type { Logger } from '@refold/core';
@@ -13,4 +13,10 @@ export function fileLogger(folder: string, name: string): Logger {
       appendFileSync(file, `${new Date().toISOString()} ${level} ${message}${text}\n`);
     };
   return { info: write('info'), warn: write('warn'), error: write('error') };
+}
+
+/** Whether a process has logged something that contains these words. */
+export function hasLogged(folder: string, name: string, words: string): boolean {
+  const file = join(folder, `${name}.log`);
+  return existsSync(file) && readFileSync(file, 'utf8').includes(words);
 }

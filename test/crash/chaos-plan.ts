@@ -37,8 +37,8 @@ const WEIGHTS = {
   raise: 1,
   terminate: 12,
   cut: 5,
-  restart: 2,
-  crash: 2,
+  restart: 1,
+  crash: 1,
 } as const;
 type Kind = keyof typeof WEIGHTS;
 

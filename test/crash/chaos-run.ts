@@ -6,6 +6,7 @@ import { silentLogger, type StateUnit, type Store } from '@refold/core';
 import type { Actor } from './chaos-actor.js';
 import { Crew } from './chaos-crew.js';
 import { heal, patiently } from './chaos-heal.js';
+import { hasLogged } from './chaos-log.js';
 import { planChaos, type Action } from './chaos-plan.js';
 import { ChaosStatistics, describeAction } from './chaos-statistics.js';
 import { chaosApplication, type ChaosTarget } from './chaos-target.js';
@@ -164,13 +165,12 @@ class Round<Unit extends StateUnit> {
     this.#crew.dismiss('worker');
     await Promise.all(this.#crew.alive('worker').map((worker) => this.#crew.drain(worker)));
     const workers = await patiently(() => this.store.workers());
-    for (const { name } of workers.filter(({ name }) => this.#drained.has(name))) {
+    for (const { asked, life } of this.#crew.everyone) {
+      const name = `worker-${life}`;
+      if (!asked || !workers.some((one) => one.name === name)) continue;
+      if (hasLogged(this.folder, `${life}-worker`, 'is forgotten when its time is up')) continue;
       this.#problems.push(`${name} has ended, and is still among the workers`);
     }
-  }
-
-  get #drained(): ReadonlySet<string> {
-    return new Set(this.#crew.everyone.filter(({ asked }) => asked).map(({ life }) => `worker-${life}`));
   }
 
   /** Begins an action; what takes long goes on beside the next ones. */
@@ -222,13 +222,12 @@ class Round<Unit extends StateUnit> {
   async #drain(actor: Actor | undefined): Promise<void> {
     if (!actor) return;
     this.statistics.count('drain worker');
-    const before = this.#disturbances;
     if (!(await this.#crew.drain(actor))) return;
     const name = `worker-${actor.life}`;
     const held = (await patiently(() => this.store.partitions())).filter(({ holder }) => holder === name);
-    // One that cannot reach the database leaves its leases to their time.
-    if (before !== this.#disturbances || held.length === 0) return;
     const partitions = held.map(({ processor, firstSlice }) => `${processor}/${firstSlice}`);
+    // One that could not reach the database leaves its leases to their time, and says so.
+    if (held.length === 0 || hasLogged(this.folder, `${actor.life}-worker`, 'expires by itself')) return;
     this.#problems.push(`${name} has ended, and still holds ${partitions.join(', ')}`);
   }
 }

@@ -105,11 +105,12 @@ export function withLeasesNoted<Unit extends StateUnit>(
   };
   const transaction: Store<Unit>['transaction'] = (callback) =>
     store.transaction((unit) => {
-      const park: typeof unit.park = async (letters) => {
+      const park = unit.park.bind(unit);
+      unit.park = async (letters) => {
         for (const { processor, position } of letters) files.get(processor)?.parked(position);
-        await unit.park(letters);
+        await park(letters);
       };
-      return callback(overriding<typeof unit>(unit, { park } as Partial<typeof unit>));
+      return callback(unit);
     });
   return overriding(store, { acquireLease, advanceAll, transaction });
 }

@@ -1,5 +1,11 @@
 import { expect } from 'chai';
-import { createApplication, silentLogger, type Application, type Store } from '@refold/core';
+import {
+  createApplication,
+  silentLogger,
+  StoreUnavailableError,
+  type Application,
+  type Store,
+} from '@refold/core';
 import { Account, balances, Deposited, documentsOf, expectedBalances, Fixture, stores } from './fixture.js';
 
 for (const { name, open } of stores) {
@@ -108,6 +114,28 @@ for (const { name, open } of stores) {
       expect(tokens).to.be.at.least(200);
       const [partition] = await store.partitions('balances');
       expect(partition, 'it was never taken again').to.deep.include({ token: 1, position: 20_000 });
+    });
+
+    it('a worker ends without an error when it is told to while the store is out of reach', async () => {
+      let isAway = false;
+      const failing = new Proxy(store, {
+        get(target, key) {
+          if (isAway && key !== 'close') {
+            return () => Promise.reject(new StoreUnavailableError(String(key), new Error('away')));
+          }
+          const value: unknown = Reflect.get(target, key, target);
+          return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+        },
+      });
+      const inline = balances({ name: 'inline', mode: 'inline' });
+      app = createApplication({ store: failing, projections: [projection, inline], logger: silentLogger });
+      const stop = work(1000, 'worker');
+      await app.append('account-1', [new Deposited(1)]);
+      await app.waitFor(projection, 1);
+      isAway = true;
+      // What waits for the log to grow looks at it, and finds that it cannot.
+      await store.append('account-1', [{ type: 'Deposited', version: 1, data: { amount: 1 } }]);
+      await stop();
     });
   });
 }

@@ -75,6 +75,8 @@ export class Lane<Unit extends StateUnit> {
   readonly #size: BatchSize;
   /** Up to here every event is handled alone, since a process has died in this partition. */
   #carefulThrough: number;
+  /** The position of the event that was begun last. */
+  #begun = 0;
   #events = 0;
   #reported: { readonly events: number; readonly at: number };
   #retrying: LaneReport['retrying'];
@@ -341,11 +343,16 @@ export class Lane<Unit extends StateUnit> {
     this.#committed(0);
   }
 
-  /** Notes that an event is begun; its failure, if too many processes have ended with it. */
+  /** Notes that this process begins with an event; its failure, if too many have ended with it. */
   async #begin(event: RecordedEvent): Promise<HandlerError | undefined> {
+    // A handler that throws has not ended the process: its retries are not counted.
+    if (event.position === this.#begun) return undefined;
+    this.#begun = event.position;
     await this.writer.store();
     const begun = await this.#parts.context.state.beginAttempt(this.writer.lease, event.position);
-    return begun > MOST_CRASHES ? new HandlerError(event, new ProcessDiedError(begun - 1)) : undefined;
+    // Every so often, so that a processor that stopped at it and is resumed tries it in earnest again.
+    const isTooOften = begun % (MOST_CRASHES + 1) === 0;
+    return isTooOften ? new HandlerError(event, new ProcessDiedError(MOST_CRASHES)) : undefined;
   }
 }
 

@@ -13,7 +13,7 @@ import { LeaseKeeper } from './lease-keeper.js';
 import type { Processor } from './processor.js';
 import type { OnProgress } from './progress.js';
 import { ProcessorRunner, sharingKey, type RunnerOptions } from './runner.js';
-import { untilAvailable } from './transient.js';
+import { isTransient, untilAvailable } from './transient.js';
 
 /** How a worker holds and handles its processors. */
 export interface WorkerOptions {
@@ -228,6 +228,8 @@ export class Worker<Unit extends StateUnit = StateUnit> {
       try {
         await untilAvailable(`processor "${processor.name}"`, () => work(processor), this.#context, signal);
       } catch (error) {
+        // It was told to end while the store was out of reach: that is no reason to fail.
+        if (signal.aborted && isTransient(error)) return;
         failures.push(error);
         onStop(processor);
         this.#context.logger.error(error instanceof Error ? error.message : String(error));
