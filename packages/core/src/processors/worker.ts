@@ -11,7 +11,7 @@ import { LeaseKeeper } from './lease-keeper.js';
 import type { Processor } from './processor.js';
 import type { OnProgress } from './progress.js';
 import { ProcessorRunner, sharingKey, type RunnerOptions } from './runner.js';
-import { untilAvailable } from './transient.js';
+import { isTransient, untilAvailable } from './transient.js';
 
 /** How a worker holds and handles its processors. */
 export interface WorkerOptions {
@@ -214,6 +214,8 @@ export class Worker<Unit extends StateUnit = StateUnit> {
       try {
         await untilAvailable(`processor "${processor.name}"`, () => work(processor), this.#context, signal);
       } catch (error) {
+        // Whoever ends it need not hear that the store was out of reach at that moment.
+        if (signal.aborted && isTransient(error)) return;
         failures.push(error);
         onStop(processor);
         this.#context.logger.error(error instanceof Error ? error.message : String(error));
