@@ -76,6 +76,10 @@ export class Lane<Unit extends StateUnit> {
   readonly #size: BatchSize;
   /** Up to here every event is handled alone, since a process has died in this partition. */
   #carefulThrough: number;
+  /** The holder before this one did not give its lease back: it may have died of what comes next. */
+  #tookOver = false;
+  /** The event that this lane has noted to have begun. */
+  #begun = 0;
   #events = 0;
   #reported: { readonly events: number; readonly at: number };
   #retrying: LaneReport['retrying'];
@@ -110,10 +114,12 @@ export class Lane<Unit extends StateUnit> {
   }
 
   /**
-   * Works until the bound is reached, if it is final, or until the signal aborts.
+   * Works until the bound is reached, if it is final, or until the signal aborts. `tookOver` says that the last holder did
+   * not give its lease back.
    * @throws LeaseLostError, ProcessorStoppedError, and what the store throws when it is out of reach
    */
-  async run(signal: AbortSignal): Promise<void> {
+  async run(signal: AbortSignal, tookOver = false): Promise<void> {
+    this.#tookOver = tookOver;
     const { feed, bound, context } = this.#parts;
     await this.#letters.load();
     feed.reaches(await context.log.head());
@@ -335,9 +341,16 @@ export class Lane<Unit extends StateUnit> {
 
   /** Notes that an event is begun; its failure, if too many processes have ended with it. */
   async #begin(event: RecordedEvent): Promise<HandlerError | undefined> {
+    // Another try of the same process has shown that it does not die of it.
+    if (this.#begun === event.position) return undefined;
     await this.writer.store();
-    const begun = await this.#parts.context.state.beginAttempt(this.writer.lease, event.position);
-    return begun > MOST_CRASHES ? new HandlerError(event, new ProcessDiedError(begun - 1)) : undefined;
+    const { lease } = this.writer;
+    const begun = await this.#parts.context.state.beginAttempt(lease, event.position);
+    this.#begun = event.position;
+    const died = Math.min(begun - 1, lease.crashes);
+    return this.#tookOver && died >= MOST_CRASHES
+      ? new HandlerError(event, new ProcessDiedError(died))
+      : undefined;
   }
 }
 
