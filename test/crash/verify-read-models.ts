@@ -87,7 +87,8 @@ async function unfinished(store: Store, version: number, head: number): Promise<
     const checkpoint = await checkpointOf(store, name);
     if (checkpoint !== head) problems.push(`${name} is at ${checkpoint}, the head is ${head}`);
     const retired = generations.filter(({ status }) => status === 'retired').length;
-    if (retired > 0) problems.push(`${name} still has ${retired} retired builds`);
+    // The newest is kept for a rollback.
+    if (retired > 1) problems.push(`${name} still has ${retired} retired builds`);
   }
   return problems;
 }

@@ -75,7 +75,9 @@ export class Lane<Unit extends StateUnit> {
   readonly #size: BatchSize;
   /** Up to here every event is handled alone, since a process has died in this partition. */
   #carefulThrough: number;
-  /** The position of the event that was begun last. */
+  /** The holder before this one did not give its lease back: it may have died of what comes next. */
+  #tookOver = false;
+  /** The event that this lane has noted to have begun. */
   #begun = 0;
   #events = 0;
   #reported: { readonly events: number; readonly at: number };
@@ -118,10 +120,12 @@ export class Lane<Unit extends StateUnit> {
   }
 
   /**
-   * Works until the bound is reached, if it is final, or until the signal aborts.
+   * Works until the bound is reached, if it is final, or until the signal aborts. `tookOver` says that the last holder did
+   * not give its lease back.
    * @throws LeaseLostError, ProcessorStoppedError, and what the store throws when it is out of reach
    */
-  async run(signal: AbortSignal): Promise<void> {
+  async run(signal: AbortSignal, tookOver = false): Promise<void> {
+    this.#tookOver = tookOver;
     const { feed, bound, context } = this.#parts;
     await this.#letters.load();
     feed.reaches(await context.log.head());
@@ -345,14 +349,16 @@ export class Lane<Unit extends StateUnit> {
 
   /** Notes that this process begins with an event; its failure, if too many have ended with it. */
   async #begin(event: RecordedEvent): Promise<HandlerError | undefined> {
-    // A handler that throws has not ended the process: its retries are not counted.
-    if (event.position === this.#begun) return undefined;
-    this.#begun = event.position;
+    // Another try of the same process has shown that it does not die of it.
+    if (this.#begun === event.position) return undefined;
     await this.writer.store();
-    const begun = await this.#parts.context.state.beginAttempt(this.writer.lease, event.position);
-    // Every so often, so that a processor that stopped at it and is resumed tries it in earnest again.
-    const isTooOften = begun % (MOST_CRASHES + 1) === 0;
-    return isTooOften ? new HandlerError(event, new ProcessDiedError(MOST_CRASHES)) : undefined;
+    const { lease } = this.writer;
+    const begun = await this.#parts.context.state.beginAttempt(lease, event.position);
+    this.#begun = event.position;
+    const died = Math.min(begun - 1, lease.crashes);
+    return this.#tookOver && died >= MOST_CRASHES
+      ? new HandlerError(event, new ProcessDiedError(died))
+      : undefined;
   }
 }
 

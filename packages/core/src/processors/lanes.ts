@@ -1,5 +1,5 @@
 import { LeaseLostError, messageOf, ProcessorStoppedError } from '../errors.js';
-import type { Failure, Lease, Partition } from '../store/processor-state.js';
+import type { Lease, Partition } from '../store/processor-state.js';
 import type { StateUnit } from '../store/state-store.js';
 import { Lane, type LaneParts, type LaneReport } from './lane.js';
 import type { LeaseKeeper } from './lease-keeper.js';
@@ -61,7 +61,7 @@ export class Lanes<Unit extends StateUnit> {
     if (!lease) return false;
     const lane = new Lane(lease, this.#options);
     const stop = new AbortController();
-    const ended = this.#run(lane, lease, stop, partition.failure).then((end) => {
+    const ended = this.#run(lane, lease, stop, partition).then((end) => {
       this.#running.delete(lease.firstSlice);
       this.#options.onEnd(lease.firstSlice, end);
     });
@@ -80,7 +80,7 @@ export class Lanes<Unit extends StateUnit> {
     lane: Lane<Unit>,
     lease: Lease,
     stop: AbortController,
-    failure: Failure | undefined,
+    { failure, crashes }: Partition,
   ): Promise<LaneEnd> {
     const { state } = this.#options.context;
     const kept = this.#options.leases.keep(lease);
@@ -88,7 +88,7 @@ export class Lanes<Unit extends StateUnit> {
     kept.lost.addEventListener('abort', abort, { once: true });
     try {
       if (failure) await state.recordFailure(lease, undefined);
-      await lane.run(stop.signal);
+      await lane.run(stop.signal, lease.crashes > crashes);
       return kept.lost.aborted ? { kind: 'lost', error: kept.lost.reason } : { kind: 'done' };
     } catch (error) {
       return await this.#ended(lease, error);

@@ -11,7 +11,7 @@ import { Bound } from './bound.js';
 import type { ProcessorContext } from './context.js';
 import { holderOf, shareOf } from './fair-share.js';
 import { Feed } from './feed.js';
-import { generationFor } from './generation-choice.js';
+import { dropReplaced, generationFor } from './generation-choice.js';
 import type { LaneReport } from './lane.js';
 import type { Checkpoints } from './lane-writer.js';
 import { Lanes, type LaneEnd } from './lanes.js';
@@ -103,6 +103,8 @@ export class ProcessorRunner<Unit extends StateUnit> {
       const generation = await this.#choose(goal, signal);
       if (!generation) return false;
       if (generation.status === 'live') {
+        // Whoever swapped may have crashed before it could.
+        await this.#available(() => dropReplaced(this.#context.state, this.processor.name), signal);
         if (await this.#work(generation, goal, signal)) return true;
       } else {
         await this.build(generation, signal);
