@@ -2,7 +2,6 @@ import {
   EventReader,
   type AppendResult,
   type DocumentAccess,
-  type EventBatch,
   type Generation,
   type Lease,
   type MemoryStore,
