@@ -69,7 +69,10 @@ export default tseslint.config(
     },
   },
   {
-    files: ['examples/**/*.ts', 'test/bench/**/*.ts', 'test/crash/**/*.ts', 'packages/core/src/logger.ts'],
+    files: [
+      ...['examples/**/*.ts', 'test/bench/**/*.ts', 'test/crash/**/*.ts', 'test/simulation/**/*.ts'],
+      'packages/core/src/logger.ts',
+    ],
     rules: { 'no-console': 'off' },
   },
   {

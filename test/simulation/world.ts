@@ -1,0 +1,110 @@
+import {
+  memoryStore,
+  sliceOf,
+  type AppendResult,
+  type DeadLetter,
+  type LiveGeneration,
+  type NewEvent,
+  type MemoryStore,
+  type SliceProgress,
+} from '@refold/core';
+import type { Random } from '../crash/random.js';
+import { LeaseWatch } from './lease-watch.js';
+import type { Scheduler } from './scheduler.js';
+import { NO_FAULTS, type Faults, type Machine } from './simulated-process.js';
+
+/** An event of the log, as a run knows it without reading the log. */
+export interface KnownEvent {
+  readonly position: number;
+  readonly stream: string;
+  readonly type: string;
+  readonly n: number;
+  readonly group: string;
+}
+
+/** What really is: the store, the time, and all that is known about the run from outside of the code under test. */
+export class World implements Machine {
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly store: MemoryStore;
+  readonly leases = new LeaseWatch((what) => this.complain(what));
+  readonly violations: string[] = [];
+  faults: Faults = NO_FAULTS;
+  /** Nothing that fails for a while fails any more. */
+  healed = false;
+  readonly #events: KnownEvent[] = [];
+  /** Events that were dead letters at some time. */
+  readonly #parked = new Set<string>();
+  /** The furthest position behind which a generation of each processor has begun. */
+  readonly #skipped = new Map<string, number>();
+  /** What earlier live generations had processed when a generation became live. */
+  readonly #before = new Map<string, readonly SliceProgress[]>();
+
+  constructor(scheduler: Scheduler, random: Random) {
+    this.scheduler = scheduler;
+    this.random = random;
+    this.store = memoryStore({ clock: { now: () => scheduler.now, sleep: () => new Promise(() => {}) } });
+  }
+
+  /** Something is not as it must be. */
+  complain(what: string): void {
+    this.scheduler.note(`VIOLATION: ${what}`);
+    this.violations.push(what);
+  }
+
+  /** The events of the log in their order. */
+  get events(): readonly KnownEvent[] {
+    return this.#events;
+  }
+
+  get head(): number {
+    return this.#events.length;
+  }
+
+  appended(stream: string, events: readonly NewEvent[], { position }: AppendResult): void {
+    events.forEach(({ type, data }, index) => {
+      const at = position - events.length + 1 + index;
+      const { n, group } = data as { n: number; group: string };
+      const known = this.#events[at - 1];
+      if (known && known.n !== n) this.complain(`position ${at} is that of two events`);
+      this.#events[at - 1] = { position: at, stream, type, n, group };
+    });
+  }
+
+  /** A generation is about to become live in the place of another. */
+  activated(processor: string, generation: number, live: LiveGeneration | undefined): void {
+    const earlier = live ? (this.#before.get(`${processor} ${live.generation.generation}`) ?? []) : [];
+    const parts = (live?.partitions ?? []).flatMap((one) => [one, ...one.ahead]);
+    this.#before.set(`${processor} ${generation}`, [...earlier, ...parts]);
+  }
+
+  parked(letters: readonly Pick<DeadLetter, 'processor' | 'position'>[]): void {
+    for (const { processor, position } of letters) this.#parked.add(`${processor} ${position}`);
+  }
+
+  /** A generation begins behind a position. */
+  began(processor: string, after: number): void {
+    this.#skipped.set(processor, Math.max(after, this.#skipped.get(processor) ?? 0));
+  }
+
+  /**
+   * Whether an event was passed over in some generation without having been handled, as a dead letter or since the
+   * generation began behind it. To later generations it is a replay all the same.
+   */
+  wasPassedOver(processor: string, position: number): boolean {
+    return this.#parked.has(`${processor} ${position}`) || position <= (this.#skipped.get(processor) ?? 0);
+  }
+
+  /** Whether an earlier generation has processed an event of a sequence. */
+  wasProcessed(processor: string, generation: number, sequence: string, position: number): boolean {
+    return isDone(this.#before.get(`${processor} ${generation}`) ?? [], sequence, position);
+  }
+}
+
+/** Whether some progress includes an event. */
+export function isDone(progress: readonly SliceProgress[], sequence: string, position: number): boolean {
+  const slice = sliceOf(sequence);
+  return progress.some(
+    (part) => part.firstSlice <= slice && slice <= part.lastSlice && position <= part.position,
+  );
+}
