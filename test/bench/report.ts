@@ -17,11 +17,11 @@ export function rowTable(results: readonly Result[]): string {
   );
 }
 
-/** How each scenario changes with the length of the log. */
+/** How the rate of each scenario changes with the length of the log. */
 export function growthTable(results: readonly Result[]): string {
   const byScenario = new Map<string, Result[]>();
   for (const result of results) {
-    if (result.length === undefined) continue;
+    if (result.length === undefined || !result.row.unit.endsWith('/s')) continue;
     byScenario.set(result.scenario, [...(byScenario.get(result.scenario) ?? []), result]);
   }
   const rows = [...byScenario].filter(([, cases]) => cases.length > 1);
