@@ -5,12 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { silentLogger, type StateUnit, type Store } from '@refold/core';
 import type { Actor } from './chaos-actor.js';
 import { Crew } from './chaos-crew.js';
+import type { ProcessorName } from './chaos-domain.js';
 import { heal, patiently } from './chaos-heal.js';
 import { hasLogged } from './chaos-log.js';
+import type { Answer, Steering } from './chaos-orders.js';
 import { planChaos, type Action } from './chaos-plan.js';
 import { ChaosStatistics, describeAction } from './chaos-statistics.js';
 import { chaosApplication, type ChaosTarget } from './chaos-target.js';
 import { verifyChaos } from './chaos-verify.js';
+import { ChaosWatch } from './chaos-watch.js';
 import { CrashTestError } from './crash-run.js';
 
 export interface ChaosOptions {
@@ -83,6 +86,8 @@ class Round<Unit extends StateUnit> {
   readonly #problems: string[] = [];
   readonly #crew: Crew;
   readonly #running = new Set<Promise<void>>();
+  readonly #pausing = new Set<ProcessorName>();
+  readonly #watch: ChaosWatch;
   #deaths = 0;
   #disturbances = 0;
 
@@ -103,6 +108,7 @@ class Round<Unit extends StateUnit> {
       },
       onProblem: (problem) => this.#problems.push(problem),
     });
+    this.#watch = new ChaosWatch(store, (problem) => this.#problems.push(problem));
   }
 
   static async begin<Unit extends StateUnit>(
@@ -143,6 +149,7 @@ class Round<Unit extends StateUnit> {
 
   async end(): Promise<void> {
     await this.#crew.end();
+    await this.#watch.end();
     await this.store.close();
   }
 
@@ -196,18 +203,33 @@ class Round<Unit extends StateUnit> {
       case 'drain':
         return this.#drain(crew.one('worker', action.number));
       case 'steer': {
-        const answer = await crew.one('worker', action.number)?.steer(action.steering);
-        if (answer?.problem) this.#problems.push(answer.problem);
-        const outcome = answer?.outcome ?? 'nobody there';
-        this.statistics.count(
-          outcome === 'done' ? action.steering.what : `${action.steering.what} (${outcome})`,
-        );
-        return;
+        const outcome = await this.#steer(action.steering, crew.one('worker', action.number));
+        const { what } = action.steering;
+        return this.statistics.count(outcome === 'done' ? what : `${what} (${outcome})`);
       }
       case 'kill':
       case 'freeze':
         return this.#harm(action, crew.one(action.role, action.number));
     }
+  }
+
+  /** Resolves with what became of it. */
+  async #steer(steering: Steering, actor: Actor | undefined): Promise<string> {
+    const { what, processor } = steering;
+    if (!actor) return 'nobody there';
+    if (what === 'reset') this.#watch.ignore(processor);
+    if (what !== 'pause' && what !== 'resume') return this.#told(await actor.steer(steering));
+    // One pause at a time, so that what it promises can be held against it.
+    if (this.#pausing.has(processor)) return 'paused by another';
+    this.#pausing.add(processor);
+    const answer = await actor.steer(steering);
+    this.#pausing.delete(processor);
+    return this.#told(answer);
+  }
+
+  #told({ outcome, problem }: Answer): string {
+    if (problem) this.#problems.push(problem);
+    return outcome;
   }
 
   async #harm(action: Extract<Action, { kind: 'kill' | 'freeze' }>, actor: Actor | undefined): Promise<void> {

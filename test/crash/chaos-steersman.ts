@@ -92,18 +92,18 @@ export class Steersman<Unit extends StateUnit> {
     const before = await this.#store.partitions(processor);
     await sleep(holdMs);
     const after = await this.#store.partitions(processor);
+    const isPaused = (await this.#store.pausedProcessors()).includes(processor);
     await handle.resume();
     const moved = before.find((one) => after.some((other) => isMoved(one, other)));
-    return moved && `${processor} moved on from ${moved.position} while it was paused`;
+    return isPaused && moved ? `${processor} moved on from ${moved.position} while it was paused` : undefined;
   }
 }
 
-/** Whether one and the same lease has moved a checkpoint: a new token would tell of a resume by somebody else. */
 function isMoved(before: Partition, after: Partition): boolean {
   return (
     before.generation === after.generation &&
     before.firstSlice === after.firstSlice &&
-    before.token === after.token &&
+    before.lastSlice === after.lastSlice &&
     before.position !== after.position
   );
 }

@@ -86,13 +86,14 @@ function tallies(
   options: ProjectionOptions,
   { strike }: Handlers,
 ): DocumentProjection<Tally> {
-  const fold = (tally: Tally, event: RecordedEvent): Tally => {
+  // Changed in place: what a batch that failed has done to a document must not be seen by the next.
+  const fold = (tally: Tally, event: RecordedEvent): void => {
     strike(name, event);
-    return addTo(tally, amountOf(event));
+    Object.assign(tally, addTo(tally, amountOf(event)));
   };
   return documentProjection(name, {
     ...options,
-    initial: () => emptyTally,
+    initial: () => ({ ...emptyTally }),
     key: (event) => keysOf(name, event),
     // An event of `regions` goes into two documents.
     sequence: name === 'regions' ? (event) => sequenceOf(name, event) : undefined,
