@@ -19,7 +19,7 @@ function describeCrashes<Unit extends StateUnit>(target: CrashTarget<Unit>): voi
     after(() => run.clean());
 
     it(`keeps every acknowledged append, and exact read models, through ${ROUNDS} rounds of seed ${seed}`, async function () {
-      this.timeout(120_000);
+      this.timeout(300_000);
       while (run.statistics.rounds < ROUNDS) await run.round();
       await run.finish();
       expect(run.statistics.missed()).to.deep.equal([]);

@@ -13,7 +13,7 @@ for (const name of ['sqlite', 'postgres']) {
     let outcome: Outcome;
 
     before(async function () {
-      this.timeout(120_000);
+      this.timeout(300_000);
       outcome = await withTarget(name, (target) => deliverThroughKills(target, { kills: KILLS, seed }));
     });
 
