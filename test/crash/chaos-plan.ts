@@ -35,8 +35,8 @@ const WEIGHTS = {
   retry: 8,
   discard: 3,
   raise: 1,
-  terminate: 12,
-  cut: 5,
+  terminate: 7,
+  cut: 3,
   restart: 1,
   crash: 1,
 } as const;

@@ -20,7 +20,7 @@ interface Place {
 const CUT_MS = 300;
 
 /** Connections of one disturbance that the server ends. */
-const TERMINATED = 4;
+const TERMINATED = 3;
 
 let shared: Promise<{ readonly server: RestartableServer; readonly proxy: ChaosProxy }> | undefined;
 
