@@ -181,7 +181,12 @@ export function workUntilTheEnd(
   return { stop, ended };
 }
 
-/** Waits for a condition; the test's own time limit ends it. */
+/** Waits for a condition, for 50 seconds at most: a test that is over leaves nothing running. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 2));
+  const deadline = performance.now() + 50_000;
+  while (!(await condition())) {
+    if (performance.now() > deadline)
+      throw new Error('What the test waits for has not come within 50 seconds');
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
 }
