@@ -92,15 +92,16 @@ function errorsOf({ onError, partitions }: ProcessorSpec): DeliveryOptions {
 
 /** The document projection: keyed by its sequences. */
 export function totals(spec: ProcessorSpec, version: number, context: HandlerContext): Projection {
-  const onEvent = (document: Folded, { data }: { readonly data: Body }): Folded => {
+  // It changes the document in place: one that is kept must not show what was undone.
+  const onEvent = (document: Folded, { data }: { readonly data: Body }): void => {
     context.ledger.attempt(spec, data.n);
-    return fold(document, data.n, version);
+    Object.assign(document, fold(document, data.n, version));
   };
   const key = ({ data }: { readonly data: unknown }): string => (data as Body).group;
   return documentProjection('totals', {
     ...errorsOf(spec),
     version,
-    initial: () => NOTHING,
+    initial: () => ({ ...NOTHING }),
     ...(spec.key === 'group' && { key }),
   })
     .on(Moved, onEvent)

@@ -8,14 +8,17 @@ export class LeaseWatch {
   readonly #complain: (what: string) => void;
   #held: Lease[] = [];
   readonly #ended = new Map<string, number>();
-  /** How far each partition of a generation has been moved, by whom. */
+  /** How often a checkpoint was moved. */
   commits = 0;
+  /** How many leases were given. */
+  grants = 0;
 
   constructor(complain: (what: string) => void) {
     this.#complain = complain;
   }
 
   granted(lease: Lease): void {
+    this.grants += 1;
     for (const other of this.#held.filter((one) => overlap(one, lease))) {
       if (other.token >= lease.token && other.firstSlice === lease.firstSlice) {
         this.#complain(`token ${lease.token} of ${nameOf(lease)} is not greater than ${other.token}`);

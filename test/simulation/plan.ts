@@ -47,6 +47,8 @@ export interface Plan {
   readonly faults: Faults;
   /** After so many steps everything is healed. */
   readonly steps: number;
+  /** Whether it is watched for a while when all is done, that nobody takes anything from anybody then. */
+  readonly lingers: boolean;
   readonly actions: readonly PlannedAction[];
 }
 
@@ -64,6 +66,7 @@ export function planOf(seed: number): Plan {
   return {
     processors,
     steps,
+    lingers: random.chance(0.2),
     workers: random.between(1, 3),
     leaseMs: oneOf(random, [500, 1000, 2000]),
     batchSize: oneOf(random, [1, 2, 3, 100]),

@@ -148,7 +148,8 @@ function watched(world: World, unit: MemoryUnit, moves: Move[], activated: Activ
         const activate: MemoryUnit['activate'] = async (processor, generation) => {
           const live = await target.live(processor);
           await target.activate(processor, generation);
-          world.activated(processor, generation, live);
+          const next = await target.live(processor);
+          if (next) world.activated(processor, next, live);
           activated.push({ processor, generation, replaced: live?.generation.generation });
         };
         return activate;

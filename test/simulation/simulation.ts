@@ -83,7 +83,10 @@ class Simulation {
     this.#plan = planOf(seed);
     this.#actions = this.#plan.actions.filter((_, index) => !omit.has(index));
     this.#scheduler = new Scheduler(random, { trace });
-    this.#world = new World(this.#scheduler, random);
+    const resets = this.#actions.flatMap(({ action }) =>
+      action.kind === 'command' && action.command === 'reset' ? [action.processor] : [],
+    );
+    this.#world = new World(this.#scheduler, random, (processor) => resets.includes(processor));
     this.#ledger = new Ledger(seed, this.#world);
     this.#verification = new Verification(seed, this.#world, this.#ledger);
   }
@@ -238,6 +241,7 @@ class Simulation {
     const { processors } = this.#plan;
     const unrest = await this.#untilRest();
     if (unrest !== undefined) return this.#world.complain(`it does not come to rest: ${unrest}`);
+    if (this.#plan.lingers) await this.#linger();
     const working = this.#workers.filter(({ process, ended }) => !process.crashed && !ended);
     for (const worker of working) worker.stop();
     const deadline = this.#scheduler.now + REST_WITHIN_MS;
@@ -256,15 +260,30 @@ class Simulation {
     return new Set(names.filter((name) => !this.#renamed.has(name)));
   }
 
+  /** When leases of the dead have expired and everybody has looked, partitions stay where they are. */
+  async #linger(): Promise<void> {
+    await this.#pass(this.#plan.leaseMs + 2000);
+    const before = this.#world.leases.grants;
+    await this.#pass(1000);
+    const moved = this.#world.leases.grants - before;
+    if (moved > 0) this.#world.complain(`${moved} leases are taken though all is at rest`);
+  }
+
+  /** Lets time pass, and what happens in it. */
+  async #pass(ms: number): Promise<void> {
+    const until = this.#scheduler.now + ms;
+    const last = this.#scheduler.steps + REST_WITHIN_STEPS;
+    while (this.#scheduler.now < until && this.#scheduler.steps < last)
+      if (!(await this.#scheduler.step())) return;
+  }
+
   async #untilRest(): Promise<string | undefined> {
     const { processors } = this.#plan;
     const deadline = this.#scheduler.now + REST_WITHIN_MS;
     const last = this.#scheduler.steps + REST_WITHIN_STEPS;
     let unrest: string | undefined;
     for (let looks = 0; this.#scheduler.now < deadline && this.#scheduler.steps < last; looks++) {
-      const look = this.#scheduler.now + LOOK_MS;
-      while (this.#scheduler.now < look && this.#scheduler.steps < last)
-        if (!(await this.#scheduler.step())) break;
+      await this.#pass(LOOK_MS);
       unrest = undefined;
       for (const spec of processors) unrest ??= await this.#verification.unrest(spec);
       if (unrest === undefined) return undefined;

@@ -1,6 +1,7 @@
 import {
   memoryStore,
   sliceOf,
+  SLICES,
   type AppendResult,
   type DeadLetter,
   type LiveGeneration,
@@ -32,6 +33,7 @@ export class World implements Machine {
   faults: Faults = NO_FAULTS;
   /** Nothing that fails for a while fails any more. */
   healed = false;
+  readonly #isReset: (processor: string) => boolean;
   readonly #events: KnownEvent[] = [];
   /** Events that were dead letters at some time. */
   readonly #parked = new Set<string>();
@@ -40,7 +42,9 @@ export class World implements Machine {
   /** What earlier live generations had processed when a generation became live. */
   readonly #before = new Map<string, readonly SliceProgress[]>();
 
-  constructor(scheduler: Scheduler, random: Random) {
+  /** `isReset` says of which processors somebody resets. */
+  constructor(scheduler: Scheduler, random: Random, isReset: (processor: string) => boolean = () => false) {
+    this.#isReset = isReset;
     this.scheduler = scheduler;
     this.random = random;
     this.store = memoryStore({ clock: { now: () => scheduler.now, sleep: () => new Promise(() => {}) } });
@@ -71,8 +75,13 @@ export class World implements Machine {
     });
   }
 
-  /** A generation is about to become live in the place of another. */
-  activated(processor: string, generation: number, live: LiveGeneration | undefined): void {
+  /** A generation becomes live in the place of another. Where nothing is reset, it is no less far. */
+  activated(processor: string, next: LiveGeneration, live: LiveGeneration | undefined): void {
+    const { generation } = next.generation;
+    const furthest = sliceProgress(next);
+    const behind = sliceProgress(live).findIndex((position, slice) => position > (furthest[slice] ?? 0));
+    if (behind >= 0 && !this.#isReset(processor))
+      this.complain(`"${processor}" generation ${generation} is swapped in, less far in slice ${behind}`);
     const earlier = live ? (this.#before.get(`${processor} ${live.generation.generation}`) ?? []) : [];
     const parts = (live?.partitions ?? []).flatMap((one) => [one, ...one.ahead]);
     this.#before.set(`${processor} ${generation}`, [...earlier, ...parts]);
@@ -99,6 +108,16 @@ export class World implements Machine {
   wasProcessed(processor: string, generation: number, sequence: string, position: number): boolean {
     return isDone(this.#before.get(`${processor} ${generation}`) ?? [], sequence, position);
   }
+}
+
+/** How far each slice of a generation is. */
+function sliceProgress(live: LiveGeneration | undefined): number[] {
+  const positions = new Array<number>(SLICES).fill(0);
+  for (const part of live?.partitions.flatMap((one) => [one, ...one.ahead]) ?? []) {
+    for (let slice = part.firstSlice; slice <= part.lastSlice; slice++)
+      positions[slice] = Math.max(part.position, positions[slice] ?? 0);
+  }
+  return positions;
 }
 
 /** Whether some progress includes an event. */
