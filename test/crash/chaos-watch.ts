@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { StoreBusyError, StoreUnavailableError, type Store } from '@refold/core';
 import { processorNames, type ProcessorName } from './chaos-domain.js';
 
@@ -31,8 +32,9 @@ export class ChaosWatch {
 
   async #run(): Promise<void> {
     while (!this.#isOver) {
-      for (const name of processorNames)
-        if (!this.#ignored.has(name)) await this.#look(name).catch(unlessAway);
+      for (const name of processorNames) {
+        if (!this.#ignored.has(name)) await this.#look(name).catch((error: unknown) => this.#failed(error));
+      }
       await sleep(LOOK_MS);
     }
   }
@@ -53,8 +55,9 @@ export class ChaosWatch {
   async #liveOf(name: ProcessorName): Promise<number | undefined> {
     return (await this.#store.generations(name)).find(({ status }) => status === 'live')?.generation;
   }
-}
 
-function unlessAway(error: unknown): void {
-  if (!(error instanceof StoreBusyError) && !(error instanceof StoreUnavailableError)) throw error;
+  #failed(error: unknown): void {
+    if (error instanceof StoreBusyError || error instanceof StoreUnavailableError) return;
+    this.#onProblem(`a look at a processor failed: ${inspect(error)}`);
+  }
 }
