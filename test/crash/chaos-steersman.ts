@@ -99,11 +99,12 @@ export class Steersman<Unit extends StateUnit> {
   }
 }
 
+/** Whether events were handled in between; that partitions are cut and put together moves none of them on. */
 function isMoved(before: Partition, after: Partition): boolean {
   return (
     before.generation === after.generation &&
     before.firstSlice === after.firstSlice &&
     before.lastSlice === after.lastSlice &&
-    before.position !== after.position
+    after.position > Math.max(before.position, ...before.ahead.map(({ position }) => position))
   );
 }
