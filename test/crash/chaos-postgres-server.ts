@@ -79,7 +79,7 @@ export class RestartableServer {
   }
 
   async #answers(): Promise<void> {
-    const sql = postgres(this.address, { max: 1, onnotice: () => {} });
+    const sql = postgres(this.address, { max: 1, fetch_types: false, onnotice: () => {} });
     try {
       for (let tries = 0; tries < 400; tries++) {
         const answer = await sql`select 1`.catch(() => undefined);

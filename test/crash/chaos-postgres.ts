@@ -158,7 +158,8 @@ async function beside<Result>(
 ): Promise<Result> {
   const { address, schema } = parse(place);
   for (let tries = 1; ; tries++) {
-    const sql = postgres(address, { max: 1, onnotice: () => {} });
+    // The driver looks for types first, and nobody hears of it when its connection ends meanwhile.
+    const sql = postgres(address, { max: 1, fetch_types: false, onnotice: () => {} });
     try {
       await sql`select 1`;
       return await work(sql, `"${schema.replaceAll('"', '""')}"`);
