@@ -35,8 +35,14 @@ async function work<Unit extends StateUnit>(target: ChaosTarget<Unit>, orders: C
   const steersman = new Steersman(app, store, signal);
   process.on('message', (order: Order) => {
     if (order === 'stop') return;
-    void steersman.obey(order).then(tell);
+    const { what, processor } = order.steering;
+    logger.info(`${what} ${processor} begins`);
+    void steersman.obey(order).then((answer) => {
+      logger.info(`${what} ${processor}: ${answer.outcome}`);
+      tell(answer);
+    });
   });
+  signal.addEventListener('abort', () => logger.info('is asked to end'));
   tell('ready');
   try {
     await app.worker({ leaseMs: LEASE_MS, batchSize: BATCH_SIZE, name: `worker-${life}` }).run({ signal });
@@ -44,9 +50,11 @@ async function work<Unit extends StateUnit>(target: ChaosTarget<Unit>, orders: C
     const all: unknown[] = error instanceof AggregateError ? error.errors : [error];
     if (!all.every((one) => one instanceof ProcessorStoppedError)) throw error;
   }
+  logger.info('has ended its work');
   await steersman.idle();
   await app.close();
   leave();
+  logger.info('has closed');
 }
 
 function effectsIn(folder: string, name: string): string {
