@@ -212,6 +212,32 @@ for (const { name, open } of stores) {
       await oldWorker.stop();
     });
 
+    it('of an older version rest when a newer one goes live under them', async () => {
+      let looks = 0;
+      const counting = new Proxy(store, {
+        get(target, key) {
+          // One that never rests would keep this very process from its work.
+          if (key === 'generations' && ++looks > 500) throw new Error('it looks again and again');
+          const value: unknown = Reflect.get(target, key, target);
+          return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+        },
+      });
+      const old = createApplication({
+        store: counting,
+        aggregates: [Account],
+        projections: [balances({ partitions: 8 })],
+        logger: silentLogger,
+      });
+      workUntilTheEnd(old, fixture, { name: 'old', leaseMs: 300 });
+      await deposit(old, 20, 2);
+      await old.waitFor('balances', await old.head());
+      const next = application(balances({ version: 2, partitions: 8 }));
+      await next.catchUp();
+      expect((await next.status())[0]?.liveVersion).to.equal(2);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(looks).to.be.below(100);
+    });
+
     it('finish a build of which less is left than there are workers', async () => {
       const old = application(balances({ partitions: 2 }));
       await deposit(old, 20, 2);
