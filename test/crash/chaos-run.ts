@@ -248,8 +248,12 @@ class Round<Unit extends StateUnit> {
     const name = `worker-${actor.life}`;
     const held = (await patiently(() => this.store.partitions())).filter(({ holder }) => holder === name);
     const partitions = held.map(({ processor, firstSlice }) => `${processor}/${firstSlice}`);
-    // One that could not reach the database leaves its leases to their time, and says so.
-    if (held.length === 0 || hasLogged(this.folder, `${actor.life}-worker`, 'expires by itself')) return;
+    // One that cannot reach the database leaves to their time the leases that it has, or does not know that it was given.
+    const log = `${actor.life}-worker`;
+    const wasAway = ['could not be reached', 'expires by itself'].some((words) =>
+      hasLogged(this.folder, log, words),
+    );
+    if (held.length === 0 || wasAway) return;
     this.#problems.push(`${name} has ended, and still holds ${partitions.join(', ')}`);
   }
 }
