@@ -17,6 +17,7 @@ import { consoleLogger, type Logger } from './logger.js';
 import type { DocumentProjection } from './processors/document-projection.js';
 import { InlineProjections } from './processors/inline.js';
 import type { ProcessorContext } from './processors/context.js';
+import { MessageDelivery } from './deliveries/message-delivery.js';
 import type { Delivery } from './processors/delivery.js';
 import type { ProcessHost } from './processors/process-batch.js';
 import type { AnyProcessManager } from './processors/process-manager.js';
@@ -58,7 +59,7 @@ export interface ApplicationOptions<Unit extends StateUnit = StateUnit> {
   /** Aggregate classes and deciders. */
   readonly aggregates?: readonly (AggregateClass | AnyDecider)[];
   readonly projections?: readonly Projection<Unit>[];
-  readonly deliveries?: readonly Delivery<Unit>[];
+  readonly deliveries?: readonly (Delivery<Unit> | MessageDelivery)[];
   readonly processManagers?: readonly AnyProcessManager[];
   /** Event types that no aggregate or projection names. */
   readonly events?: readonly EventType[];
@@ -272,8 +273,12 @@ export class Application<Unit extends StateUnit = StateUnit> {
     return statusOf(this.#processors, this.#context);
   }
 
-  /** Closes the store. Stop workers first. */
+  /** Closes the transports of its deliveries, and the store. Stop workers first. */
   async close(): Promise<void> {
+    const transports = this.#processors.flatMap((one) =>
+      one instanceof MessageDelivery ? [one.transport] : [],
+    );
+    await Promise.all(transports.map((transport) => transport.close()));
     await this.#log.close();
   }
 
@@ -406,10 +411,10 @@ export function createApplication<Unit extends StateUnit>(
 function checkNames<Unit extends StateUnit>(all: readonly Processor<Unit>[]): void {
   const owners = new Map<string, string>();
   const processors = new Set<string>();
-  for (const { name, collections, eventTypes } of all) {
+  for (const { name, collections, eventTypes, everyType } of all) {
     if (processors.has(name)) throw new DefinitionError(`Projection "${name}"`, 'there are two of that name');
     processors.add(name);
-    if (eventTypes.length === 0) {
+    if (eventTypes.length === 0 && !everyType) {
       throw new DefinitionError(
         `Projection "${name}"`,
         'it handles no event: add handlers with .on(EventType, …)',

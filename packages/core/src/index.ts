@@ -112,6 +112,33 @@ export {
   type DeliveryOptions,
 } from './processors/delivery.js';
 export {
+  attributeHeaders,
+  eventOfMessage,
+  receivedMessage,
+  type Arrival,
+  type ReceivedMessage,
+} from './deliveries/cloud-events.js';
+export type { StartAt, SubscriberOptions } from './deliveries/delivery-options.js';
+export {
+  MessageDelivery,
+  type Mapped,
+  type MappingContext,
+  type MessageDeliveryOptions,
+  type MessageMapping,
+} from './deliveries/message-delivery.js';
+export type { Message, MessageAttributes, OutgoingMessage } from './deliveries/message.js';
+export type { PartitionedLog } from './deliveries/partitioned-log.js';
+export { MessageRejectedError, TransportUnavailableError } from './deliveries/transport-errors.js';
+export type {
+  ExactlyOnceSender,
+  SendFailure,
+  SendResult,
+  SentPlace,
+  Subscription,
+  Transport,
+  TransportSupports,
+} from './deliveries/transport.js';
+export {
   processManager,
   ProcessManager,
   type AnyProcessManager,

@@ -30,3 +30,14 @@ export function toInstance(eventClass: EventClass, data: unknown): object {
   // The library constructs the class without arguments, which its types ask to be declared.
   return plainToInstance(eventClass as new () => object, data as object);
 }
+
+const transformed = new WeakMap<object, boolean>();
+
+/** Data as JSON can take it: an instance of a class that uses class-transformer goes through it, all else is left as it is. */
+export function plainData(data: unknown): unknown {
+  if (typeof data !== 'object' || data === null || data.constructor === Object) return data;
+  const type = data.constructor as EventClass;
+  let uses = transformed.get(type);
+  if (uses === undefined) transformed.set(type, (uses = usesClassTransformer(type)));
+  return uses ? toPlain(data) : data;
+}

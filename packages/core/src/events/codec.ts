@@ -58,6 +58,11 @@ export class EventCodec {
     });
   }
 
+  /** All names that this codec can read. */
+  allNames(): string[] {
+    return [...this.#byName.keys()];
+  }
+
   /** An event as stored data with a new id. @throws DefinitionError, UnknownEventTypeError */
   encode(event: object, metadata?: EventMetadata): NewEvent {
     const name = typeNameOf(event);

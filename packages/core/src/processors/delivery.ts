@@ -1,7 +1,14 @@
 import { DefinitionError } from '../errors.js';
 import { causedBy, withMetadata } from '../events/correlation.js';
 import type { DataOf, EventType } from '../events/event-type.js';
-import type { RecordedEvent } from '../store/event-store.js';
+import {
+  checkSubscriber,
+  errorDefaults,
+  startAfter,
+  type SubscriberOptions,
+} from '../deliveries/delivery-options.js';
+import { MessageDelivery, type MessageDeliveryOptions } from '../deliveries/message-delivery.js';
+import type { EventStore, RecordedEvent } from '../store/event-store.js';
 import type { Collection, StateUnit } from '../store/state-store.js';
 import type { ErrorPolicy } from './error-policy.js';
 import {
@@ -11,24 +18,13 @@ import {
   type Processor,
   type ProcessorHandler,
 } from './processor.js';
-import {
-  checkProcessor,
-  replayContext,
-  withHandler,
-  type ProcessorOptions,
-  type SequenceKey,
-} from './projection.js';
+import { checkProcessor, replayContext, withHandler } from './projection.js';
 
-/** What can be said of a delivery beside its name. */
-export interface DeliveryOptions extends ProcessorOptions {
-  /**
-   * What its handlers' effects are promised. Default `'atLeastOnce'`. With `'exactlyOnce'` they get the transaction that
-   * moves the checkpoint, and write with nothing else. With `'atMostOnce'` a failing event is not tried again.
-   */
-  readonly guarantee?: Guarantee;
-  /** The sequence of an event. Default: its stream. */
-  readonly sequence?: SequenceKey;
-}
+/**
+ * What can be said of a delivery to handlers beside its name. With the guarantee `'exactlyOnce'` they get the transaction
+ * that moves the checkpoint, and write with nothing else.
+ */
+export type DeliveryOptions = SubscriberOptions;
 
 /** What a delivery's handler gets beside the event. */
 export interface DeliveryContext<Unit extends StateUnit = StateUnit> {
@@ -58,6 +54,7 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
   readonly partitions: number;
   readonly errors: ErrorPolicy;
   readonly eventTypes: readonly EventType[];
+  readonly categories: readonly string[] | undefined;
   readonly collections: readonly Collection[] = [];
   readonly #options: DeliveryOptions;
   readonly #handlers: ReadonlyMap<string, DeliveryHandler<unknown, Unit>>;
@@ -70,17 +67,14 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
   ) {
     const { guarantee = 'atLeastOnce' } = options;
     const subject = `Delivery ${JSON.stringify(name)}`;
-    checkGuarantee(subject, guarantee, options);
-    const once = guarantee === 'atMostOnce';
-    const defaults = once
-      ? ({ onError: 'skip', maxAttempts: 1 } as const)
-      : ({ onError: 'park', maxAttempts: 5 } as const);
-    const checked = checkProcessor(subject, name, options, defaults);
+    checkSubscriber(subject, options);
+    const checked = checkProcessor(subject, name, options, errorDefaults(guarantee));
     this.name = checked.name;
     this.guarantee = guarantee;
     this.partitions = checked.partitions;
     this.errors = checked.errors;
     this.eventTypes = eventTypes;
+    this.categories = options.categories;
     this.#options = options;
     this.#handlers = handlers;
   }
@@ -95,6 +89,11 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
       handler as DeliveryHandler<unknown, Unit>,
     );
     return new Delivery(this.name, this.#options, [...this.eventTypes, type], handlers);
+  }
+
+  /** @internal */
+  startAfter(log: Pick<EventStore, 'head' | 'readAll'>): Promise<number> {
+    return startAfter(this.#options.startAt ?? 'beginning', log);
   }
 
   /** @internal */
@@ -131,7 +130,7 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
   ): Promise<void> {
     for (const event of events) {
       const handler = this.#handlers.get(event.type);
-      if (!handler) continue;
+      if (!handler || this.#options.where?.(event) === false) continue;
       const context = {
         ...replayContext(isReplay(event)),
         get unit() {
@@ -149,29 +148,26 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
 
 /**
  * Declares a delivery to handlers in this process:
- * `delivery('welcome-mails').on(CustomerJoined, ({ data }) => mailer.welcome(data.address))`.
+ * `delivery('welcome_mails').on(CustomerJoined, ({ data }) => mailer.welcome(data.address))`.
  * @throws DefinitionError for a bad name or option
  */
 export function delivery<Unit extends StateUnit = StateUnit>(
   name: string,
-  options: DeliveryOptions = {},
-): Delivery<Unit> {
-  return new Delivery<Unit>(name, options);
+  options?: DeliveryOptions & { readonly transport?: undefined },
+): Delivery<Unit>;
+/**
+ * Declares a delivery that sends messages:
+ * `delivery('orders_out', { transport }).on(OrderPlaced).on(OrderPaid, ({ data }) => ({ payload: data.amount }))`.
+ * @throws DefinitionError for a bad name or option
+ */
+export function delivery(name: string, options: MessageDeliveryOptions): MessageDelivery;
+export function delivery(
+  name: string,
+  options: DeliveryOptions | MessageDeliveryOptions = {},
+): Delivery | MessageDelivery {
+  return sendsMessages(options) ? new MessageDelivery(name, options) : new Delivery(name, options);
 }
 
-function checkGuarantee(subject: string, guarantee: Guarantee, { onError, retry }: DeliveryOptions): void {
-  if (!['exactlyOnce', 'atLeastOnce', 'atMostOnce'].includes(guarantee)) {
-    const message = `its guarantee must be 'exactlyOnce', 'atLeastOnce' or 'atMostOnce', got ${String(guarantee)}`;
-    throw new DefinitionError(subject, message);
-  }
-  if (guarantee !== 'atMostOnce') return;
-  if (onError === 'park') {
-    throw new DefinitionError(
-      subject,
-      "at most once cannot be parked, since a retry may be the second time: onError 'skip' or 'stop'",
-    );
-  }
-  if ((retry?.maxAttempts ?? 1) > 1) {
-    throw new DefinitionError(subject, 'at most once cannot be retried: leave retry out');
-  }
+function sendsMessages(options: DeliveryOptions | MessageDeliveryOptions): options is MessageDeliveryOptions {
+  return 'transport' in options && options.transport !== undefined;
 }

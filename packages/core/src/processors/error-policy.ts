@@ -1,3 +1,4 @@
+import { MessageRejectedError, TransportUnavailableError } from '../deliveries/transport-errors.js';
 import { DefinitionError, DecodeError, UnknownEventTypeError, UnknownEventVersionError } from '../errors.js';
 import { isTransient } from './transient.js';
 
@@ -92,9 +93,10 @@ export function errorPolicy(
   };
 }
 
-/** What cannot be read will not be readable by trying again. */
+/** What is out of reach comes back; what cannot be read, or is not accepted in any case, will not be readable by trying again. */
 function kindOf(error: unknown): ErrorKind {
-  if (isTransient(error)) return 'transient';
+  if (isTransient(error) || error instanceof TransportUnavailableError) return 'transient';
+  if (error instanceof MessageRejectedError) return error.permanent ? 'permanent' : 'retry';
   const unreadable =
     error instanceof DecodeError ||
     error instanceof UnknownEventTypeError ||

@@ -1,9 +1,9 @@
 import type { EventCodec } from '../events/codec.js';
 import type { EventBatch } from '../store/event-reader.js';
-import type { EventStore, RecordedEvent } from '../store/event-store.js';
+import type { EventFilter, EventStore, RecordedEvent } from '../store/event-store.js';
 import { sliceOf } from '../store/slices.js';
 import type { StateUnit } from '../store/state-store.js';
-import { decodeOrFail, HandlerError, type Processor } from './processor.js';
+import { decodeOrFail, filterOf, HandlerError, type Processor } from './processor.js';
 
 /** Pages that are kept for partitions which come a little later. */
 const KEPT_PAGES = 6;
@@ -64,7 +64,7 @@ export interface FeedSource<Unit extends StateUnit> {
 export class Feed<Unit extends StateUnit> {
   readonly #sequenceOf: (event: RecordedEvent) => string | undefined;
   readonly #source: FeedSource<Unit>;
-  readonly #types: readonly string[];
+  readonly #filter: EventFilter;
   readonly #pageSize: number;
   readonly #reading = new Map<number, Promise<FeedPage | undefined>>();
   #pages: FeedPage[] = [];
@@ -73,7 +73,7 @@ export class Feed<Unit extends StateUnit> {
   constructor(processor: Processor<Unit>, source: FeedSource<Unit>, pageSize: number) {
     this.#sequenceOf = (event) => processor.sequenceOf(event);
     this.#source = source;
-    this.#types = source.codec.storedNames(processor.eventTypes);
+    this.#filter = filterOf(processor, source.codec);
     this.#pageSize = pageSize;
   }
 
@@ -112,7 +112,7 @@ export class Feed<Unit extends StateUnit> {
   }
 
   async #read(after: number, to: number): Promise<FeedPage | undefined> {
-    const range = { after, to: to === Infinity ? undefined : to, filter: { types: this.#types } };
+    const range = { after, to: to === Infinity ? undefined : to, filter: this.#filter };
     const reader = this.#source.log.readAll({ ...range, batchSize: this.#pageSize });
     for await (const batch of reader.batches()) {
       if (batch.through <= after) continue;

@@ -1,4 +1,5 @@
 import { ProcessorOutdatedError, ProcessorRolledBackError } from '../errors.js';
+import type { EventStore } from '../store/event-store.js';
 import type { Generation, StateStore, StateUnit } from '../store/state-store.js';
 import type { Processor } from './processor.js';
 
@@ -9,9 +10,11 @@ import type { Processor } from './processor.js';
  * @throws ProcessorRolledBackError if this version was live and an older one was put back in its place
  */
 export async function generationFor<Unit extends StateUnit>(
-  { name, version, collections, partitions }: Processor<Unit>,
+  processor: Processor<Unit>,
   state: StateStore<Unit>,
+  log: Pick<EventStore, 'head' | 'readAll'>,
 ): Promise<Generation> {
+  const { name, version, collections, partitions } = processor;
   const all = await state.generations(name);
   const live = all.find(({ status }) => status === 'live');
   // The store tells whether the indexes of a live one are still those that are declared.
@@ -27,7 +30,8 @@ export async function generationFor<Unit extends StateUnit>(
   ) {
     throw new ProcessorRolledBackError(name, version, live.version);
   }
-  return state.createGeneration(name, { version, collections, partitions });
+  const after = all.length === 0 ? await processor.startAfter?.(log) : undefined;
+  return state.createGeneration(name, { version, collections, partitions, after });
 }
 
 /** Drops what swaps have replaced, but for the newest, which a rollback can put back. */

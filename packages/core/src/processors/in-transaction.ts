@@ -6,7 +6,7 @@ import type { DeadLetter, Partition, SliceRange } from '../store/processor-state
 import { SLICES } from '../store/slices.js';
 import type { StateUnit } from '../store/state-store.js';
 import { sequenceOfEvent, type Sequence } from './feed.js';
-import { decodeOrFail, isTransactional, type Processor } from './processor.js';
+import { decodeOrFail, filterOf, isTransactional, passes, type Processor } from './processor.js';
 
 /** How many events are read at once while a partition is brought forward inside a transaction. */
 const STEP_EVENTS = 1000;
@@ -93,13 +93,13 @@ function sorted<Unit extends StateUnit>(
   events: readonly RecordedEvent[],
   { codec, letterOf }: InTransactionOptions,
 ): { readonly handled: readonly RecordedEvent[]; readonly letters: readonly DeadLetter[] } {
-  const wanted = new Set(codec.storedNames(processor.eventTypes));
+  const wanted = passes(filterOf(processor, codec));
   const all =
     partition.firstSlice === 0 && partition.lastSlice === SLICES - 1 && partition.ahead.length === 0;
   const handled: RecordedEvent[] = [];
   const letters: DeadLetter[] = [];
   for (const stored of events) {
-    if (!wanted.has(stored.type)) continue;
+    if (!wanted(stored)) continue;
     if (all && !letterOf) {
       handled.push(decodeOrFail(codec, stored));
       continue;

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { MessageRejectedError, TransportUnavailableError } from '../deliveries/transport-errors.js';
 import { messageOf, ProcessorStoppedError } from '../errors.js';
 import type { RecordedEvent } from '../store/event-store.js';
 import type { DeadLetter, Lease } from '../store/processor-state.js';
@@ -89,7 +90,7 @@ export class Lane<Unit extends StateUnit> {
     const { state, clock } = context;
     this.#parts = parts;
     this.writer = new LaneWriter(lease, state, checkpoints);
-    this.#handler = processor.handler(lease.generation);
+    this.#handler = processor.handler(lease.generation, lease);
     const committed = (collection: string): ReturnType<typeof state.documentsOf> =>
       state.documentsOf(collection, lease.generation);
     this.#handling = handlingOf(processor.guarantee, this.#handler, {
@@ -140,6 +141,16 @@ export class Lane<Unit extends StateUnit> {
       await setImmediate();
     }
     await this.writer.store();
+  }
+
+  /** Lets the handler give back what it holds. Call it when `run` has ended. */
+  async close(): Promise<void> {
+    if (isTransactional(this.#handler)) return;
+    await this.#handler.close?.().catch((error: unknown) => {
+      this.#parts.context.logger.warn(
+        `a partition of "${this.#parts.processor.name}" ends: ${messageOf(error)}`,
+      );
+    });
   }
 
   get #moreLetters(): boolean {
@@ -323,7 +334,7 @@ export class Lane<Unit extends StateUnit> {
       }
       const { position } = failed.event;
       this.#retrying = { message: messageOf(failure.cause), position, attempts: tries, since };
-      await clock.sleep(errors.delayMs(tries), signal);
+      await clock.sleep(Math.max(errors.delayMs(tries), askedDelayMs(failure.cause)), signal);
       if (signal.aborted) return false;
       const again = await this.#take([failed], position);
       if (!again) return true;
@@ -367,6 +378,12 @@ class ProcessDiedError extends Error {
   constructor(times: number) {
     super(`The process ended ${times} times while it was handled`);
   }
+}
+
+/** How long whoever was asked wants to be left alone. */
+function askedDelayMs(error: unknown): number {
+  const asked = error instanceof TransportUnavailableError || error instanceof MessageRejectedError;
+  return (asked && error.retryAfterMs) || 0;
 }
 
 /** How a letter is handled by a handler of either kind. */

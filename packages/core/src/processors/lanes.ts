@@ -59,8 +59,9 @@ export class Lanes<Unit extends StateUnit> {
     const { holder, leaseMs, context } = this.#options;
     const lease = await context.state.acquireLease(partition, { holder, ttlMs: leaseMs });
     if (!lease) return false;
-    const lane = new Lane(lease, this.#options);
     const stop = new AbortController();
+    const handling = { ...this.#options.handling, signal: stop.signal };
+    const lane = new Lane(lease, { ...this.#options, handling });
     const ended = this.#run(lane, lease, stop, partition).then((end) => {
       this.#running.delete(lease.firstSlice);
       this.#options.onEnd(lease.firstSlice, end);
@@ -93,6 +94,7 @@ export class Lanes<Unit extends StateUnit> {
     } catch (error) {
       return await this.#ended(lease, error);
     } finally {
+      await lane.close();
       kept.stop();
       await state.releaseLease(lease).catch((error: unknown) => this.#expires(error));
     }

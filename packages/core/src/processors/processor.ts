@@ -1,8 +1,9 @@
 import type { FailedEvent } from '../errors.js';
 import type { EventCodec } from '../events/codec.js';
 import type { EventType } from '../events/event-type.js';
-import type { RecordedEvent } from '../store/event-store.js';
-import type { Timer } from '../store/processor-state.js';
+import type { EventFilter, EventStore, RecordedEvent } from '../store/event-store.js';
+import { categoryOf } from '../store/prepare-append.js';
+import type { SliceRange, Timer } from '../store/processor-state.js';
 import type { Collection, DocumentAccess, StateUnit } from '../store/state-store.js';
 import type { ErrorPolicy } from './error-policy.js';
 
@@ -29,11 +30,17 @@ export interface Processor<Unit extends StateUnit = StateUnit> {
   readonly partitions: number;
   readonly errors: ErrorPolicy;
   readonly eventTypes: readonly EventType[];
+  /** Whether it handles all event types of its application, `eventTypes` or not. */
+  readonly everyType?: boolean;
+  /** Where given, it handles only events of streams in these categories. */
+  readonly categories?: readonly string[];
   readonly collections: readonly Collection[];
+  /** @internal Behind which position its first generation begins. Default: the beginning of the log. */
+  startAfter?(log: Pick<EventStore, 'head' | 'readAll'>): Promise<number>;
   /** @internal The sequence of a decoded event, which stays in order; undefined if the event belongs to several. */
   sequenceOf(event: RecordedEvent): string | undefined;
-  /** @internal Makes what handles the events of one generation. */
-  handler(generation: number): ProcessorHandler<Unit>;
+  /** @internal Makes what handles the events of one generation, in the slices of one partition. */
+  handler(generation: number, slices?: SliceRange): ProcessorHandler<Unit>;
 }
 
 /** @internal What handles events in order for one partition of one generation. */
@@ -43,6 +50,8 @@ export type ProcessorHandler<Unit extends StateUnit = StateUnit> = Transactional
 export interface HandlingContext {
   /** Whether an earlier generation of the processor has processed an event. */
   readonly isReplay: (event: RecordedEvent) => boolean;
+  /** Aborts when no more events are wanted: what waits outside of the store should end soon. */
+  readonly signal?: AbortSignal;
 }
 
 /** @internal Writes its effects in the transaction that moves the checkpoint: exactly once. */
@@ -68,6 +77,8 @@ export interface TransactionalHandler<Unit extends StateUnit = StateUnit> {
 export interface EffectHandler {
   /** @throws HandlerError naming the first event whose effects are not known to be done; those before it are */
   handle(events: readonly RecordedEvent[], context: HandlingContext): Promise<void>;
+  /** Gives back what it holds for its partition; called when the partition is given up. */
+  close?(): Promise<void>;
 }
 
 /** A handler failed on an event; `cause` says how. */
@@ -87,6 +98,22 @@ export function decodeOrFail(codec: EventCodec, event: RecordedEvent): RecordedE
   } catch (cause) {
     throw new HandlerError(event, cause);
   }
+}
+
+/** @internal Which stored events a processor handles. */
+export function filterOf(
+  { eventTypes, everyType, categories }: Pick<Processor, 'eventTypes' | 'everyType' | 'categories'>,
+  codec: EventCodec,
+): EventFilter & { readonly types: readonly string[] } {
+  return { types: everyType ? codec.allNames() : codec.storedNames(eventTypes), categories };
+}
+
+/** @internal Whether a filter lets a stored event through. */
+export function passes({ types, categories }: EventFilter): (event: RecordedEvent) => boolean {
+  const wanted = types && new Set(types);
+  return ({ type, stream }) =>
+    (wanted === undefined || wanted.has(type)) &&
+    (categories === undefined || categories.includes(categoryOf(stream)));
 }
 
 /** @internal What an error says of an event. */

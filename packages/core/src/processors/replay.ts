@@ -1,9 +1,16 @@
 import { ProcessorStoppedError, UnsupportedError } from '../errors.js';
-import type { RecordedEvent } from '../store/event-store.js';
+import type { EventFilter, RecordedEvent } from '../store/event-store.js';
 import type { StateUnit } from '../store/state-store.js';
 import type { ProcessorContext } from './context.js';
 import { DocumentProjection } from './document-projection.js';
-import { decodeOrFail, failedEvent, HandlerError, isTransactional, type Processor } from './processor.js';
+import {
+  decodeOrFail,
+  failedEvent,
+  filterOf,
+  HandlerError,
+  isTransactional,
+  type Processor,
+} from './processor.js';
 import { ProgressMeter, type OnProgress } from './progress.js';
 
 /** Which events are replayed. */
@@ -41,12 +48,12 @@ export async function replayWindow<Unit extends StateUnit>(
   }
   const { log, codec, clock } = context;
   const end = to ?? (await log.head());
-  const types = codec.storedNames(processor.eventTypes);
+  const filter = filterOf(processor, codec);
   const meter = new ProgressMeter(processor.name, after, clock);
-  const replay = await windowHandling(processor, context);
+  const replay = await windowHandling(processor, context, signal);
   let handled = 0;
   for await (const batch of log
-    .readAll({ after, to: end, filter: { types, categories }, batchSize, signal })
+    .readAll({ after, to: end, filter: narrowed(filter, categories), batchSize, signal })
     .batches()) {
     const events = await asStopped(processor, async () => {
       const decoded = batch.events.map((event) => decodeOrFail(codec, event)).filter(where);
@@ -60,14 +67,22 @@ export async function replayWindow<Unit extends StateUnit>(
   return handled;
 }
 
+/** The filter of a processor, and of its categories only those asked for. */
+function narrowed(filter: EventFilter, categories: readonly string[] | undefined): EventFilter {
+  if (!categories) return filter;
+  const own = filter.categories;
+  return { ...filter, categories: own ? categories.filter((one) => own.includes(one)) : categories };
+}
+
 async function windowHandling<Unit extends StateUnit>(
   processor: Processor<Unit>,
   { state }: ProcessorContext<Unit>,
+  signal: AbortSignal | undefined,
 ): Promise<(events: readonly RecordedEvent[]) => Promise<void>> {
   const live = (await state.generations(processor.name)).find(({ status }) => status === 'live');
   const generation = live?.generation ?? 0;
   const handler = processor.handler(generation);
-  const handling = { isReplay: () => true };
+  const handling = { isReplay: () => true, signal };
   if (!isTransactional(handler)) return (events) => handler.handle(events, handling);
   return async (events) => {
     const effects = await handler.prepare(events, (name) => state.documentsOf(name, generation), handling);

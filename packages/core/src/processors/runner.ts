@@ -137,7 +137,8 @@ export class ProcessorRunner<Unit extends StateUnit> {
   async #choose(goal: Goal, signal: AbortSignal): Promise<Generation | undefined> {
     while (!signal.aborted) {
       try {
-        return await this.#available(() => generationFor(this.processor, this.#context.state), signal);
+        const { state, log } = this.#context;
+        return await this.#available(() => generationFor(this.processor, state, log), signal);
       } catch (error) {
         if (signal.aborted) return undefined;
         if (goal !== 'follow' || !isOtherVersion(error)) throw error;

@@ -157,7 +157,7 @@ export class Worker<Unit extends StateUnit = StateUnit> {
   async prepareInline(processor: Processor<Unit>, signal: AbortSignal): Promise<void> {
     const { state } = this.#context;
     for (;;) {
-      const generation = await generationFor(processor, state);
+      const generation = await generationFor(processor, state, this.#context.log);
       if (generation.status === 'live') break;
       await this.#runner(processor, this.#board(), false).build(generation, signal);
       if (signal.aborted) return;
