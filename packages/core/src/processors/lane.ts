@@ -320,13 +320,16 @@ export class Lane<Unit extends StateUnit> {
 
   /** Retries an event that failed, or gives it up by the policy; false if the signal ended it before. */
   async #settle(failed: FeedEvent, first: HandlerError, signal: AbortSignal): Promise<boolean> {
-    const { errors } = this.#parts.processor;
+    const { errors, guarantee } = this.#parts.processor;
     const { clock } = this.#parts.context;
+    // Its checkpoint has moved, and a retry could be the second time: whatever the error is, it is given up.
+    const once = guarantee === 'atMostOnce';
     const since = clock.now();
     let failure = first;
     // Attempts that failed for what passes by itself count for the wait alone.
     for (let tries = 1, attempts = 0; ; tries++) {
-      const kind = failure.cause instanceof ProcessDiedError ? 'permanent' : errors.kindOf(failure.cause);
+      const kind =
+        once || failure.cause instanceof ProcessDiedError ? 'permanent' : errors.kindOf(failure.cause);
       if (kind !== 'transient') attempts += 1;
       if (kind === 'permanent' || (kind === 'retry' && attempts >= errors.maxAttempts)) {
         await this.#giveUp(failed, failure.cause, attempts);
