@@ -41,6 +41,8 @@ export interface LaneParts<Unit extends StateUnit> {
   readonly checkpoints: Checkpoints;
   readonly bound: Bound;
   readonly batchSize: number;
+  /** Whether all that the feed has is the partition's own, whatever its slices are. Default: if it has all slices. */
+  readonly whole?: boolean;
   readonly handling: HandlingContext;
   /** Called after every commit with the number of events that were handled. */
   readonly onCommit: (events: number) => void;
@@ -245,7 +247,7 @@ export class Lane<Unit extends StateUnit> {
 
   get #hasAllSlices(): boolean {
     const { firstSlice, lastSlice } = this.writer.lease;
-    return firstSlice === 0 && lastSlice === SLICES - 1;
+    return this.#parts.whole ?? (firstSlice === 0 && lastSlice === SLICES - 1);
   }
 
   /** One commit, unless something fails: then as many as there are failures more. */
