@@ -6,6 +6,7 @@ const mayImport = {
   core: [],
   sqlite: ['@refold/core'],
   postgres: ['@refold/core'],
+  rabbitmq: ['@refold/core'],
   testing: ['@refold/core'],
 };
 const packages = Object.keys(mayImport).map((name) => `@refold/${name}`);
