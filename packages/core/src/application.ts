@@ -13,6 +13,7 @@ import {
 import { EventCodec } from './events/codec.js';
 import { currentMetadata } from './events/correlation.js';
 import type { DataOf, EventType } from './events/event-type.js';
+import { Inbox, type InboxOptions } from './inbox/inbox.js';
 import { consoleLogger, type Logger } from './logger.js';
 import type { DocumentProjection } from './processors/document-projection.js';
 import { InlineProjections } from './processors/inline.js';
@@ -177,6 +178,18 @@ export class Application<Unit extends StateUnit = StateUnit> {
     // Inside it, a read model could not be created.
     await this.#prepareInline();
     return this.#state.transaction(work);
+  }
+
+  /**
+   * An inbox of this name, whose work can append with `{ transaction: unit }`; see `createInbox`.
+   * @throws InvalidArgumentError for a bad name or option
+   */
+  inbox(name: string, options: InboxOptions = {}): Inbox<Unit> {
+    const store = {
+      transaction: <Result>(work: (unit: Unit) => Promise<Result>) => this.transaction(work),
+      forgetReceived: this.#state.forgetReceived.bind(this.#state),
+    };
+    return new Inbox(store, name, { ...options, logger: options.logger ?? this.#context.logger });
   }
 
   /**

@@ -189,6 +189,8 @@ export type {
   WaitOptions,
 } from './processors/status.js';
 export { Worker, type RunOptions, type WorkerOptions } from './processors/worker.js';
+export { createInbox, Inbox, type InboxOptions, type InboxStore, type OnceResult } from './inbox/inbox.js';
+export { inboxMessage, type InboxMessage } from './inbox/inbox-message.js';
 export {
   Application,
   createApplication,
@@ -243,6 +245,7 @@ export type {
   Timer,
   WorkerPresence,
 } from './store/processor-state.js';
+export type { InboxState, InboxUnit, ReceivedId, ReceivedPlace } from './store/inbox-state.js';
 export type {
   Collection,
   DocumentAccess,

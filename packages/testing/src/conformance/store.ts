@@ -2,6 +2,7 @@ import type { Store } from '@refold/core';
 import { describe } from 'mocha';
 import { describeAppendInTransaction } from './append-in-transaction.js';
 import { describeApplicationImports } from './application-imports.js';
+import { describeApplicationInbox } from './application-inbox.js';
 import { describeApplicationInTransaction } from './application-in-transaction.js';
 import { describeArchiving } from './archiving.js';
 import { describeEventStore } from './event-store.js';
@@ -18,6 +19,7 @@ export function describeStore(name: string, harness: StoreHarness<Store>): void 
     describeLogAndState(harness);
     describeAppendInTransaction(harness);
     describeApplicationInTransaction(harness);
+    describeApplicationInbox(harness);
     describeApplicationImports(harness);
     describeArchiving(harness);
     describeInline(harness);
