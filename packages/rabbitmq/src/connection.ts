@@ -209,3 +209,12 @@ export function replyCodeOf(error: unknown): number | undefined {
   const { code } = (error ?? {}) as { code?: unknown };
   return typeof code === 'number' ? code : undefined;
 }
+
+/** Replies that another attempt does not change. */
+const REFUSALS = new Set([403, 404, 405, 406]);
+
+/** Whether the broker has refused what it was asked, so that asking again is pointless. */
+export function isRefusal(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return REFUSALS.has(replyCodeOf(error) ?? replyCodeOf(cause) ?? 0);
+}

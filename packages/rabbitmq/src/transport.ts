@@ -8,6 +8,7 @@ import {
   type Transport,
   type TransportSupports,
 } from '@refold/core';
+import { setMaxListeners } from 'node:events';
 import { ConfirmingChannel, Sending } from './confirms.js';
 import {
   Connector,
@@ -84,12 +85,18 @@ class RabbitmqTransport implements Transport {
     if (this.#ending.signal.aborted) throw new TransportUnavailableError(this.name, 'it is closed');
     if (batch.length === 0) return { failures: [] };
     if (signal.aborted) throw new TransportUnavailableError(this.name, 'told to stop');
-    const channel = await this.#opened(signal);
-    const sendings =
-      this.#options.order === 'strict'
-        ? await this.#inTurn(channel, batch, signal)
-        : await this.#pipelined(channel, batch, signal);
-    return { failures: failuresOf(batch, sendings) };
+    const stop = new AbortController();
+    // Many keys may wait at once.
+    setMaxListeners(0, stop.signal);
+    const abort = (): void => stop.abort();
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      const channel = await this.#opened(stop.signal);
+      const send = this.#options.order === 'strict' ? this.#inTurn : this.#pipelined;
+      return { failures: failuresOf(batch, await send.call(this, channel, batch, stop.signal)) };
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
   }
 
   async close(): Promise<void> {
