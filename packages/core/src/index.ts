@@ -190,6 +190,8 @@ export type {
 } from './processors/status.js';
 export { Worker, type RunOptions, type WorkerOptions } from './processors/worker.js';
 export { createInbox, Inbox, type InboxOptions, type InboxStore, type OnceResult } from './inbox/inbox.js';
+export { messageStreamOf } from './messages/message-stream.js';
+export type { ArchiveMessagesOptions, ArchiveMessagesResult } from './messages/archive-messages.js';
 export { inboxMessage, type InboxMessage } from './inbox/inbox-message.js';
 export {
   Application,

@@ -9,6 +9,8 @@ import { describeEventStore } from './event-store.js';
 import type { StoreHarness } from './harness.js';
 import { describeInline } from './inline.js';
 import { describeLogAndState } from './log-and-state.js';
+import { describeMessageArchive } from './message-archive.js';
+import { describeMessages } from './messages.js';
 import { describeStateStore } from './state-store.js';
 
 /** Declares the tests for a store that is log and state in one: those of both, and what they promise together. */
@@ -23,5 +25,7 @@ export function describeStore(name: string, harness: StoreHarness<Store>): void 
     describeApplicationImports(harness);
     describeArchiving(harness);
     describeInline(harness);
+    describeMessages(harness);
+    describeMessageArchive(harness);
   });
 }
