@@ -16,7 +16,7 @@ export async function compareRabbitmq(bench: Bench, log: SentLog): Promise<void>
   }
   const transport = rabbitmqTransport({ url: service.address });
   for (const batchSize of [100, 1000]) {
-    await bench.compare<number>({
+    await bench.compare<number, number>({
       name: `RabbitMQ, quorum queue with confirms, batches of ${batchSize}, raw being amqplib`,
       unit: 'messages',
       rounds: bench.quick ? 2 : 5,

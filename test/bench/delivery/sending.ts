@@ -1,4 +1,4 @@
-import { createApplication, delivery, silentLogger, type MessageDelivery, type Transport } from '@refold/core';
+import { createApplication, delivery, type MessageDelivery, type Transport } from '@refold/core';
 import { sqliteStore, type SqliteStore } from '@refold/sqlite';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ export class SentLog implements AsyncDisposable {
 
   static async of(length: number): Promise<SentLog> {
     const folder = await mkdtemp(join(tmpdir(), 'refold-bench-delivery-'));
-    const store = await sqliteStore(join(folder, 'log.db'), { durability: 'normal', logger: silentLogger });
+    const store = await sqliteStore(join(folder, 'log.db'), { durability: 'normal' });
     const app = createApplication({ store, events: [Deposited, Withdrawn] });
     await app.import('all', function* (after) {
       for (let index = after; index < length; index++) {
