@@ -328,6 +328,9 @@ export class Lane<Unit extends StateUnit> {
     for (let tries = 1, attempts = 0; ; tries++) {
       const kind = failure.cause instanceof ProcessDiedError ? 'permanent' : errors.kindOf(failure.cause);
       if (kind !== 'transient') attempts += 1;
+      if (kind === 'stop') {
+        throw new ProcessorStoppedError(this.#parts.processor.name, failedEvent(failed.event), failure.cause);
+      }
       if (kind === 'permanent' || (kind === 'retry' && attempts >= errors.maxAttempts)) {
         await this.#giveUp(failed, failure.cause, attempts);
         return true;
