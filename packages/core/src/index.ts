@@ -128,7 +128,30 @@ export {
 } from './deliveries/message-delivery.js';
 export type { Message, MessageAttributes, OutgoingMessage } from './deliveries/message.js';
 export type { PartitionedLog } from './deliveries/partitioned-log.js';
-export { MessageRejectedError, TransportUnavailableError } from './deliveries/transport-errors.js';
+export { sendByKey, type SendByKeyOptions } from './deliveries/send-by-key.js';
+export { Slots } from './deliveries/slots.js';
+export {
+  MessageRejectedError,
+  SubscriberGoneError,
+  TransportUnavailableError,
+} from './deliveries/transport-errors.js';
+export type { CircuitOptions } from './deliveries/webhook/circuit.js';
+export { receiveWebhook, type ArrivedWebhook } from './deliveries/webhook/receive-webhook.js';
+export {
+  newWebhookSecret,
+  verifyWebhook,
+  type WebhookHeaders,
+  type WebhookSecret,
+  type WebhookToVerify,
+} from './deliveries/webhook/signature.js';
+export {
+  WebhookFormatError,
+  WebhookSignatureError,
+  type SignatureProblem,
+} from './deliveries/webhook/webhook-errors.js';
+export type { WebhookMode } from './deliveries/webhook/webhook-message.js';
+export type { WebhookTransportOptions } from './deliveries/webhook/webhook-options.js';
+export { webhookTransport, type WebhookTransport } from './deliveries/webhook/webhook-transport.js';
 export type {
   ExactlyOnceSender,
   SendFailure,
