@@ -127,7 +127,15 @@ export {
   type MessageMapping,
 } from './deliveries/message-delivery.js';
 export type { Message, MessageAttributes, OutgoingMessage } from './deliveries/message.js';
-export type { PartitionedLog } from './deliveries/partitioned-log.js';
+export {
+  logReader,
+  LogReader,
+  type LogReaderOptions,
+  type PartStatus,
+  type ReadFrom,
+  type RereadOptions,
+} from './sources/log-reader.js';
+export type { PartitionedLog } from './sources/partitioned-log.js';
 export { MessageRejectedError, TransportUnavailableError } from './deliveries/transport-errors.js';
 export type {
   ExactlyOnceSender,
