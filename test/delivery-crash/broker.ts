@@ -1,11 +1,11 @@
 import type { Guarantee, ReceivedMessage, Transport } from '@refold/core';
 import type { Task } from './counted.js';
 
-/** A broker that a run may kill and start again. */
+/** Where a run delivers to; a broker that it may kill and start again, unless there is none in between. */
 export interface RunningBroker {
   readonly address: string;
-  kill(): Promise<void>;
-  start(): Promise<void>;
+  kill?(): Promise<void>;
+  start?(): Promise<void>;
 }
 
 /** What is known of a way to deliver, in the run and in its processes. */

@@ -1,8 +1,9 @@
 import type { BrokerTarget } from './broker.js';
 import { rabbitmqTarget } from './rabbitmq-target.js';
+import { webhookTarget } from './webhook-target.js';
 
 /** All ways to deliver that runs know. */
-export const brokers: readonly BrokerTarget[] = [rabbitmqTarget];
+export const brokers: readonly BrokerTarget[] = [rabbitmqTarget, webhookTarget];
 
 /** @throws Error that names those that there are */
 export function brokerNamed(name: string): BrokerTarget {

@@ -101,12 +101,12 @@ class DeliveryRun {
   /** One of the three, in turns that the seed decides; the broker less often, since it takes its time to come back. */
   async #kill(): Promise<void> {
     const draw = this.#random.next();
-    const victim = draw < 0.4 ? 'relay' : draw < 0.7 ? 'consumer' : 'broker';
+    const victim = draw < 0.4 ? 'relay' : draw < 0.7 || !this.#broker.kill ? 'consumer' : 'broker';
     this.#kills[victim] += 1;
     if (victim !== 'broker') return this.#end(victim);
-    await this.#broker.kill();
+    await this.#broker.kill?.();
     await sleep(this.#random.between(0, 500));
-    await this.#broker.start();
+    await this.#broker.start?.();
   }
 
   async #finish(messages: number): Promise<void> {

@@ -1,6 +1,5 @@
 import { after, before, type Suite } from 'mocha';
 import { stopRabbitmq } from './rabbitmq.js';
-import type { Service } from './service.js';
 
 // At the root: once, when the last test of the run is over.
 after(stopRabbitmq);
@@ -9,7 +8,7 @@ after(stopRabbitmq);
  * Starts a service before the first test of a suite, for all that use it. Where it cannot be had the suite's tests are skipped,
  * with the reason in their titles; where CI=true says that it must be there, they fail. To be called inside `describe`.
  */
-export function useService<Used extends Service>(
+export function useService<Used extends object>(
   name: string,
   service: () => Promise<Used | { readonly missing: string }>,
 ): () => Used {

@@ -4,6 +4,7 @@ import { Databases, makeLogs } from '../postgres/logs.js';
 import { stopRabbitmq } from '../../services/rabbitmq.js';
 import { compareRabbitmq } from './rabbitmq.js';
 import { SentLog } from './sending.js';
+import { compareWebhooks } from './webhooks.js';
 
 /** Deliveries through transports against the bare clients, and to handlers against a bare notification. */
 export const deliverySuite: Suite = {
@@ -13,6 +14,7 @@ export const deliverySuite: Suite = {
   async run(bench) {
     try {
       await using log = await SentLog.of(bench.quick ? 2000 : 20_000);
+      await compareWebhooks(bench, log);
       await compareRabbitmq(bench, log);
     } finally {
       await stopRabbitmq();
