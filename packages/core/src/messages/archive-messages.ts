@@ -11,6 +11,11 @@ import { OwedMessages } from './owed-messages.js';
 export interface ArchiveMessagesOptions {
   /** Those that were recorded longer ago. */
   readonly olderThanMs: number;
+  /**
+   * Processors that keep no message back: those in the same store that read a log outside of it, and those that are no longer
+   * run. Default: none.
+   */
+  readonly except?: readonly string[];
   /** Ends it between two batches; the next call goes on there. */
   readonly signal?: AbortSignal;
 }
@@ -47,8 +52,9 @@ const MAX_HELD = 10_000;
 /** See `Application.archiveMessages`. */
 export async function archiveMessages(
   context: ArchivingContext,
-  { olderThanMs, signal }: ArchiveMessagesOptions,
+  options: ArchiveMessagesOptions,
 ): Promise<ArchiveMessagesResult> {
+  const { olderThanMs, signal } = options;
   if (!(olderThanMs >= 0)) throw new InvalidArgumentError('olderThanMs', olderThanMs, 'must be at least 0');
   if (!context.log.supports.archiving) {
     throw new UnsupportedError('archiving messages', 'use a store whose supports.archiving is true');
@@ -57,7 +63,7 @@ export async function archiveMessages(
   const lease = await begin(context.state);
   if (!lease) return { archived: 0, owedBy: undefined };
   try {
-    return await new MessageArchiver(context, lease).run(context.clock.now() - olderThanMs, signal);
+    return await new MessageArchiver(context, lease).run(options);
   } finally {
     await context.state.releaseLease(lease);
   }
@@ -91,11 +97,12 @@ class MessageArchiver {
     this.#place = lease.position;
   }
 
-  async run(recordedBefore: number, signal: AbortSignal | undefined): Promise<ArchiveMessagesResult> {
-    const { log, state, processors } = this.#context;
+  async run({ olderThanMs, except = [], signal }: ArchiveMessagesOptions): Promise<ArchiveMessagesResult> {
+    const { log, state, clock, processors } = this.#context;
+    const recordedBefore = clock.now() - olderThanMs;
     const head = await log.head();
     // Before any dead letter is looked for: what these have passed is parked by now, or done.
-    const owed = await OwedMessages.look(state, { own: processors, except: MESSAGE_ARCHIVE });
+    const owed = await OwedMessages.look(state, { own: processors, except: [MESSAGE_ARCHIVE, ...except] });
     const filter = { categories: [MESSAGE_CATEGORY] };
     const reader = log.readAll({ after: this.#place, to: head, filter, batchSize: BATCH });
     for await (const { events, through } of reader.batches()) {

@@ -31,10 +31,11 @@ export class OwedMessages {
    */
   static async look(
     state: StateStore,
-    { own, except }: { readonly own: readonly string[]; readonly except: string },
+    { own, except }: { readonly own: readonly string[]; readonly except: readonly string[] },
   ): Promise<OwedMessages> {
-    const partitions = (await state.partitions()).filter(({ processor }) => processor !== except);
+    const partitions = await state.partitions();
     const names = new Set([...own, ...partitions.map(({ processor }) => processor)]);
+    for (const name of except) names.delete(name);
     const working: Owner[] = [];
     let least: { position: number; processor?: string } = { position: Infinity };
     const atMost = (position: number, processor: string): void => {

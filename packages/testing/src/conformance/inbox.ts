@@ -155,21 +155,21 @@ export function describeInbox(harness: StoreHarness<StateStore>): void {
 
     it('forgets what is older than the retention, and nothing else', async () => {
       const { store, inbox } = await open();
-      const brief = createInbox(store, 'brief', { retentionMs: 1, logger: silentLogger });
-      const order = createInbox(store, 'order', { dedupeBy: 'sequence', retentionMs: 1 });
+      const named = (name: string, more: InboxOptions = {}): Inbox =>
+        createInbox(store, name, { retentionMs: 60_000, logger: silentLogger, ...more });
+      const order: InboxOptions = { dedupeBy: 'sequence' };
       for (const id of ['m1', 'm2']) {
         await inbox.once({ id }, nothing);
-        await brief.once({ id }, nothing);
+        await named('ids').once({ id }, nothing);
       }
-      await order.once({ sequence: 5 }, nothing);
-      await until(async () => (await order.forget()) === 1);
+      await named('places', order).once({ sequence: 5 }, nothing);
+      assert.equal(await named('ids').forget(), 0);
+      assert.equal(await named('places', order).forget(), 0);
       let forgotten = 0;
-      await until(async () => (forgotten += await brief.forget()) >= 1);
-      await until(async () => {
-        await brief.forget();
-        return !(await brief.once({ id: 'm2' }, nothing)).duplicate;
-      });
-      assert.isFalse((await order.once({ sequence: 4 }, nothing)).duplicate);
+      await until(async () => (forgotten += await named('ids', { retentionMs: 1 }).forget()) === 2);
+      await until(async () => (await named('places', { ...order, retentionMs: 1 }).forget()) === 1);
+      assert.isFalse((await named('ids').once({ id: 'm2' }, nothing)).duplicate);
+      assert.isFalse((await named('places', order).once({ sequence: 4 }, nothing)).duplicate);
       assert.equal(await inbox.forget(), 0);
       assert.isTrue((await inbox.once({ id: 'm1' }, nothing)).duplicate);
     });

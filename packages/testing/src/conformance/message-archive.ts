@@ -87,8 +87,8 @@ export function describeMessageArchive(harness: StoreHarness<Store>): void {
       assert.deepEqual(await hotTexts(store, ['1', '2']), ['1-0', '2-1']);
       // Nor do other applications on the same store see their messages go.
       assert.deepEqual(await application(store).archiveMessages(OLD), { archived: 0, owedBy: 'second' });
-      await app.catchUp();
-      assert.deepEqual(await app.archiveMessages(OLD), { archived: 2, owedBy: undefined });
+      const excepted = await app.archiveMessages({ ...OLD, except: ['second'] });
+      assert.deepEqual(excepted, { archived: 2, owedBy: undefined });
     });
 
     itCan('leaves dead letters, what is behind them in their stream, and nothing else', async () => {
