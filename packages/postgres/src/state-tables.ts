@@ -14,6 +14,7 @@ import { textArray } from './arrays.js';
 import { createTables, dropTables, hideCollections, showGeneration } from './collections.js';
 import { query, type Runner } from './connection.js';
 import { DeadLetterTable } from './dead-letter-table.js';
+import { InboxTables } from './inbox-tables.js';
 import { PartitionStructure } from './partition-structure.js';
 import { PartitionTable } from './partition-table.js';
 import type { Schema } from './schema.js';
@@ -44,6 +45,7 @@ export class StateTables {
   readonly letters: DeadLetterTable;
   readonly timers: TimerTable;
   readonly workers: WorkerTable;
+  readonly inbox: InboxTables;
 
   constructor(schema: Schema) {
     this.#schema = schema;
@@ -54,6 +56,7 @@ export class StateTables {
     this.letters = new DeadLetterTable(schema);
     this.timers = new TimerTable(schema);
     this.workers = new WorkerTable(schema);
+    this.inbox = new InboxTables(schema);
   }
 
   async generations(runner: Runner, processor: string): Promise<Generation[]> {

@@ -11,6 +11,7 @@ import {
 import type Database from 'better-sqlite3';
 import { createTables, dropTables, hideCollections, showGeneration } from './collections.js';
 import { DeadLetterTable } from './dead-letter-table.js';
+import { InboxTables } from './inbox-tables.js';
 import { PartitionTable } from './partition-table.js';
 import type { Statements } from './statements.js';
 import { TimerTable } from './timer-table.js';
@@ -38,6 +39,7 @@ export class StateTables {
   readonly letters: DeadLetterTable;
   readonly timers: TimerTable;
   readonly workers: WorkerTable;
+  readonly inbox: InboxTables;
 
   constructor(database: Database.Database, statements: Statements) {
     this.#database = database;
@@ -46,6 +48,7 @@ export class StateTables {
     this.letters = new DeadLetterTable(statements);
     this.timers = new TimerTable(statements);
     this.workers = new WorkerTable(statements);
+    this.inbox = new InboxTables(statements);
   }
 
   generations(processor: string): Generation[] {

@@ -3,6 +3,7 @@ import { toJson } from '../store/prepare-append.js';
 import type { Lease, PartitionKey, SliceRange } from '../store/processor-state.js';
 import { equalRanges, furthestProgress, progressOf } from '../store/slice-progress.js';
 import type { Collection, Generation, LiveGeneration, Snapshot, StateStore } from '../store/state-store.js';
+import { MemoryInbox } from './memory-inbox.js';
 import { MemoryLetters } from './memory-letters.js';
 import { MemoryPartitions } from './memory-partitions.js';
 import { keyOf, MemoryTable } from './memory-table.js';
@@ -21,6 +22,7 @@ export class MemoryState {
   readonly partitions: MemoryPartitions;
   readonly letters: MemoryLetters;
   readonly timers: MemoryTimers;
+  readonly inbox: MemoryInbox;
   readonly workers = new MemoryWorkers();
   readonly #snapshots: MemoryTable<StoredSnapshot>;
   readonly #paused = new Set<string>();
@@ -33,6 +35,7 @@ export class MemoryState {
     this.partitions = new MemoryPartitions(below?.partitions);
     this.letters = new MemoryLetters(below?.letters);
     this.timers = new MemoryTimers(below?.timers);
+    this.inbox = new MemoryInbox(below?.inbox);
     this.#snapshots = new MemoryTable(below ? below.#snapshots : undefined);
   }
 
@@ -42,6 +45,7 @@ export class MemoryState {
     this.partitions.commit();
     this.letters.commit();
     this.timers.commit();
+    this.inbox.commit();
     this.#snapshots.commit();
     for (const table of this.#documents.values()) table.commit();
   }
