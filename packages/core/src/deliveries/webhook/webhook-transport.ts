@@ -43,16 +43,19 @@ export class WebhookTransport implements Transport {
     const { stopMs } = this.#options;
     // Requests under way get a moment more than those that are not begun.
     const breaker = new Breaker();
+    const begin = new AbortController();
     let timer: NodeJS.Timeout | undefined;
     const stop = (): void => {
+      begin.abort();
       timer = setTimeout(() => breaker.break(), stopMs);
     };
+    if (signal.aborted) stop();
     signal.addEventListener('abort', stop, { once: true });
     try {
       return await sendByKey(batch, {
         transport: this.name,
         slots: this.#slots,
-        signal,
+        signal: begin.signal,
         send: (message) => this.#sendOne(message, breaker),
       });
     } finally {
