@@ -24,6 +24,8 @@ import { appendBeside, MESSAGE_CATEGORY } from './messages/message-stream.js';
 import type { DocumentProjection } from './processors/document-projection.js';
 import { InlineProjections } from './processors/inline.js';
 import type { ProcessorContext } from './processors/context.js';
+import { Flows } from './deliveries/flow/flow.js';
+import { HeldAppends, type HoldAppendsOptions } from './deliveries/flow/held-appends.js';
 import { MessageDelivery } from './deliveries/message-delivery.js';
 import type { Delivery } from './processors/delivery.js';
 import type { ProcessHost } from './processors/process-batch.js';
@@ -72,6 +74,8 @@ export interface ApplicationOptions<Unit extends StateUnit = StateUnit> {
   /** Default: warnings and errors to the console. */
   readonly logger?: Logger;
   readonly clock?: Clock;
+  /** Has appends and saves of this process wait while deliveries are too far behind. Default: they do not. */
+  readonly holdAppends?: HoldAppendsOptions;
 }
 
 /** Options of `Application.append`. */
@@ -116,6 +120,7 @@ export class Application<Unit extends StateUnit = StateUnit> {
   readonly #processors: readonly Processor<Unit>[];
   readonly #context: ProcessorContext<Unit>;
   readonly #inline: InlineProjections<Unit>;
+  readonly #held: HeldAppends<Unit> | undefined;
   readonly #repositories = new Map<object, Repository<Aggregate>>();
   #inlineReady: Promise<void> | undefined;
 
@@ -146,10 +151,14 @@ export class Application<Unit extends StateUnit = StateUnit> {
     this.#processors = [...unbound, ...processManagers.map((one) => one.bind(host))];
     this.#context = {
       ...{ log: store, state: store, codec, clock, logger },
+      flows: new Flows(clock),
       commits: new Wakeup(),
       control: new Wakeup(),
     };
     this.#inline = new InlineProjections(inline, this.#context);
+    const { holdAppends } = options;
+    const names = deliveries.map(({ name }) => name);
+    this.#held = holdAppends && new HeldAppends(holdAppends, names, this.#context);
   }
 
   /** The repository of an aggregate class or a decider; one for each, with its cache, unless options ask for another. */
@@ -338,7 +347,10 @@ export class Application<Unit extends StateUnit = StateUnit> {
     { messages, ...options }: Parameters<RepositoryContext['append']>[2],
   ): Promise<AppendResult> {
     // A transaction that is open would wait for the preparation, and that for it: what is not prepared catches up later.
-    if (!options.transaction) await this.#prepareInline();
+    if (!options.transaction) {
+      await this.#held?.pass();
+      await this.#prepareInline();
+    }
     const all = { ...options, inline: this.#inline.hook() };
     if (messages && messages.length > 0) return appendBeside(this.#log, stream, events, messages, all);
     return this.#log.append(stream, events, all);

@@ -118,6 +118,9 @@ export {
   type Arrival,
   type ReceivedMessage,
 } from './deliveries/cloud-events.js';
+export type { FlowMetrics } from './deliveries/flow/flow.js';
+export type { BacklogOptions, FlowOptions, RateOptions } from './deliveries/flow/flow-settings.js';
+export { BacklogFullError, type HoldAppendsOptions } from './deliveries/flow/held-appends.js';
 export type { StartAt, SubscriberOptions } from './deliveries/delivery-options.js';
 export {
   MessageDelivery,
@@ -196,6 +199,7 @@ export {
 export {
   ProcessorHandle,
   type PauseOptions,
+  type ProcessorMetrics,
   type RebuildOptions,
   type SplitOptions,
   type VerifyOptions,

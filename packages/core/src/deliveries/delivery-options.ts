@@ -1,5 +1,6 @@
 import { DefinitionError } from '../errors.js';
 import type { EventStore, RecordedEvent } from '../store/event-store.js';
+import type { FlowOptions } from './flow/flow-settings.js';
 import type { Guarantee } from '../processors/processor.js';
 import type { ProcessorOptions, SequenceKey } from '../processors/projection.js';
 
@@ -10,7 +11,7 @@ import type { ProcessorOptions, SequenceKey } from '../processors/projection.js'
 export type StartAt = 'beginning' | 'end' | { readonly after: number } | { readonly since: Date };
 
 /** What the options of all deliveries share. */
-export interface SubscriberOptions extends ProcessorOptions {
+export interface SubscriberOptions extends ProcessorOptions, FlowOptions {
   /**
    * What the subscriber is promised. Default `'atLeastOnce'`. With `'atMostOnce'` a failing event is not tried again, and
    * every event is a commit of its own. `'exactlyOnce'` needs effects that are committed together with the position: see

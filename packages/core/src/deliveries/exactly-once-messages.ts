@@ -37,6 +37,7 @@ export class ExactlyOnceMessages implements EffectHandler {
     const fresh = events.filter((event) => !sender.has(this.#placeOf(event)));
     const batch = await mapEvents(fresh, context, this.#map);
     await this.#send(sender, batch, signal);
+    context.flow?.sent(batch.outgoing.length);
     if (batch.failure) throw batch.failure;
   }
 

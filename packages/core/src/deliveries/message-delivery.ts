@@ -8,6 +8,7 @@ import { categoryOf } from '../store/prepare-append.js';
 import type { SliceRange } from '../store/processor-state.js';
 import type { Collection } from '../store/state-store.js';
 import { checkSubscriber, errorDefaults, startAfter, type SubscriberOptions } from './delivery-options.js';
+import { flowSettings, type FlowSettings } from './flow/flow-settings.js';
 import { ExactlyOnceMessages } from './exactly-once-messages.js';
 import type { OutgoingMessage } from './message.js';
 import { MessageHandler } from './message-handler.js';
@@ -23,6 +24,11 @@ export interface MessageDeliveryOptions extends SubscriberOptions {
   readonly topic?: string | ((event: RecordedEvent) => string);
   /** The attribute `source`, a URI reference. Default: the delivery's name behind a slash. */
   readonly source?: string;
+  /**
+   * Of messages with the same topic and key that are sent together, only the newest is; the others are left out and counted.
+   * For subscribers that want to know how things are, not what happened. Only with `'atLeastOnce'`. Default false.
+   */
+  readonly coalesce?: boolean;
 }
 
 /** What a mapping is told beside the event. */
@@ -51,6 +57,7 @@ export class MessageDelivery implements Processor {
   readonly guarantee: Guarantee;
   readonly partitions: number;
   readonly errors: ErrorPolicy;
+  readonly flow: FlowSettings;
   readonly eventTypes: readonly EventType[];
   readonly everyType: boolean;
   readonly categories: readonly string[] | undefined;
@@ -71,11 +78,15 @@ export class MessageDelivery implements Processor {
     const subject = `Delivery ${JSON.stringify(name)}`;
     checkSubscriber(subject, options);
     checkTransport(subject, transport, guarantee);
+    if (options.coalesce && guarantee !== 'atLeastOnce') {
+      throw new DefinitionError(subject, "coalesce is only for guarantee: 'atLeastOnce'");
+    }
     const checked = checkProcessor(subject, name, options, errorDefaults(guarantee));
     this.name = checked.name;
     this.guarantee = guarantee;
     this.partitions = checked.partitions;
     this.errors = checked.errors;
+    this.flow = flowSettings(subject, options);
     this.eventTypes = eventTypes;
     this.everyType = everyMapping !== undefined;
     this.categories = options.categories;
@@ -121,6 +132,11 @@ export class MessageDelivery implements Processor {
   }
 
   /** @internal */
+  wants(event: RecordedEvent): boolean {
+    return this.#options.where?.(event) ?? true;
+  }
+
+  /** @internal */
   sequenceOf(event: RecordedEvent): string {
     return this.#options.sequence?.(event) ?? event.stream;
   }
@@ -129,7 +145,9 @@ export class MessageDelivery implements Processor {
   handler(generation: number, slices: SliceRange = { firstSlice: 0, lastSlice: 1023 }): ProcessorHandler {
     const mapped = (event: RecordedEvent, replaying: boolean): Promise<readonly Message[]> =>
       this.#messagesOf(event, replaying);
-    if (this.guarantee !== 'exactlyOnce') return new MessageHandler(this.transport, mapped);
+    if (this.guarantee !== 'exactlyOnce') {
+      return new MessageHandler(this.transport, mapped, this.#options.coalesce);
+    }
     const { firstSlice, lastSlice } = slices;
     return new ExactlyOnceMessages(
       this.transport,

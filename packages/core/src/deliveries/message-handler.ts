@@ -45,20 +45,28 @@ export class MessageHandler implements EffectHandler {
   readonly #transport: Transport;
   readonly #map: MapEvent;
   readonly #accepted = new Set<Message['attributes']['id']>();
+  readonly #coalesce: boolean;
   readonly #never = new AbortController().signal;
 
-  constructor(transport: Transport, map: MapEvent) {
+  constructor(transport: Transport, map: MapEvent, coalesce = false) {
+    this.#coalesce = coalesce;
     this.#transport = transport;
     this.#map = map;
   }
 
   async handle(events: readonly RecordedEvent[], context: HandlingContext): Promise<void> {
-    const { outgoing, failure } = await mapEvents(events, context, this.#map);
+    const { outgoing: mapped, failure } = await mapEvents(events, context, this.#map);
+    const outgoing = this.#coalesce ? newestOf(mapped) : mapped;
     const open = outgoing.filter(({ message }) => !this.#accepted.has(message.attributes.id));
     const failures = open.length > 0 ? await this.#send(open, context.signal ?? this.#never) : [];
     const [first] = failures;
     const failed = first && open[first.index];
     this.#remember(outgoing, open, failures, failed);
+    context.flow?.sent(open.length - failures.length);
+    const done = failed?.event.position ?? Infinity;
+    const kept = new Set(outgoing);
+    const dropped = mapped.filter((one) => one.event.position < done && !kept.has(one));
+    context.flow?.count('coalesced', dropped.length);
     if (failed) throw new HandlerError(failed.event, first.error);
     if (failure) throw failure;
   }
@@ -95,4 +103,12 @@ export class MessageHandler implements EffectHandler {
       if (event.position >= from && !rejected.has(index)) this.#accepted.add(message.attributes.id);
     });
   }
+}
+
+/** The last message of each topic and key, where they are. */
+function newestOf(outgoing: readonly Outgoing[]): readonly Outgoing[] {
+  const newest = new Map<string, Outgoing>();
+  for (const one of outgoing) newest.set(JSON.stringify([one.message.topic, one.message.key]), one);
+  const kept = new Set(newest.values());
+  return outgoing.filter((one) => kept.has(one));
 }

@@ -3,6 +3,7 @@ import type { EventCodec } from '../events/codec.js';
 import type { Logger } from '../logger.js';
 import type { EventStore } from '../store/event-store.js';
 import type { StateStore, StateUnit } from '../store/state-store.js';
+import type { Flows } from '../deliveries/flow/flow.js';
 import type { Wakeup } from './wakeup.js';
 
 /** What processors need of a log. */
@@ -17,6 +18,8 @@ export interface ProcessorContext<Unit extends StateUnit = StateUnit> {
   readonly state: StateStore<Unit>;
   readonly codec: EventCodec;
   readonly clock: Clock;
+  /** How the events of each processor flow in this process. */
+  readonly flows?: Flows;
   readonly logger: Logger;
   /** Woken by every commit of this process's processors. */
   readonly commits: Wakeup;

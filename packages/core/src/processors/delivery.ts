@@ -7,6 +7,7 @@ import {
   startAfter,
   type SubscriberOptions,
 } from '../deliveries/delivery-options.js';
+import { flowSettings, type FlowSettings } from '../deliveries/flow/flow-settings.js';
 import { MessageDelivery, type MessageDeliveryOptions } from '../deliveries/message-delivery.js';
 import type { EventStore, RecordedEvent } from '../store/event-store.js';
 import type { Collection, StateUnit } from '../store/state-store.js';
@@ -53,6 +54,7 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
   readonly guarantee: Guarantee;
   readonly partitions: number;
   readonly errors: ErrorPolicy;
+  readonly flow: FlowSettings;
   readonly eventTypes: readonly EventType[];
   readonly categories: readonly string[] | undefined;
   readonly collections: readonly Collection[] = [];
@@ -73,6 +75,7 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
     this.guarantee = guarantee;
     this.partitions = checked.partitions;
     this.errors = checked.errors;
+    this.flow = flowSettings(subject, options);
     this.eventTypes = eventTypes;
     this.categories = options.categories;
     this.#options = options;
@@ -94,6 +97,11 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
   /** @internal */
   startAfter(log: Pick<EventStore, 'head' | 'readAll'>): Promise<number> {
     return startAfter(this.#options.startAt ?? 'beginning', log);
+  }
+
+  /** @internal */
+  wants(event: RecordedEvent): boolean {
+    return this.#options.where?.(event) ?? true;
   }
 
   /** @internal */

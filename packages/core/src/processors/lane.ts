@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { MessageRejectedError, TransportUnavailableError } from '../deliveries/transport-errors.js';
+import type { Flow } from '../deliveries/flow/flow.js';
 import { messageOf, ProcessorStoppedError } from '../errors.js';
 import type { RecordedEvent } from '../store/event-store.js';
 import type { DeadLetter, Lease } from '../store/processor-state.js';
@@ -75,6 +76,7 @@ export class Lane<Unit extends StateUnit> {
   readonly #letters: LaneLetters<Unit>;
   /** Undefined for a processor that sets none, and where the lane does not follow the log. */
   readonly #timers: LaneTimers<Unit> | undefined;
+  readonly #flow: Flow | undefined;
   readonly #size: BatchSize;
   /** Up to here every event is handled alone, since a process has died in this partition. */
   #carefulThrough: number;
@@ -88,8 +90,11 @@ export class Lane<Unit extends StateUnit> {
   #lettersAt = 0;
 
   constructor(lease: Lease, parts: LaneParts<Unit>) {
-    const { processor, context, feed, bound, checkpoints, handling, batchSize } = parts;
+    const { processor, context, feed, bound, checkpoints, batchSize } = parts;
     const { state, clock } = context;
+    const flow = context.flows?.of(processor);
+    const handling = { ...parts.handling, flow };
+    this.#flow = flow;
     this.#parts = parts;
     this.writer = new LaneWriter(lease, state, checkpoints);
     this.#handler = processor.handler(lease.generation, lease);
@@ -147,6 +152,7 @@ export class Lane<Unit extends StateUnit> {
 
   /** Lets the handler give back what it holds. Call it when `run` has ended. */
   async close(): Promise<void> {
+    this.#flow?.idle(this);
     if (isTransactional(this.#handler)) return;
     await this.#handler.close?.().catch((error: unknown) => {
       this.#parts.context.logger.warn(
@@ -170,6 +176,7 @@ export class Lane<Unit extends StateUnit> {
   async #rest(signal: AbortSignal): Promise<void> {
     const { context, feed, bound } = this.#parts;
     await this.writer.store();
+    this.#flow?.idle(this);
     const over = new AbortController();
     const abort = (): void => over.abort();
     signal.addEventListener('abort', abort, { once: true });
@@ -211,19 +218,36 @@ export class Lane<Unit extends StateUnit> {
   async #handlePage(page: FeedPage, signal: AbortSignal): Promise<void> {
     const through = Math.min(page.through, this.#parts.bound.to);
     const own = this.#ownOf(page, through);
+    if (own.length > 0) this.#flow?.busy(this);
     if (this.#carefulThrough === Infinity) this.#carefulThrough = through;
     let done = 0;
     while (done < own.length && !signal.aborted) {
-      const batch = own.slice(done, done + (this.#isCareful ? 1 : this.#size.size));
+      const next = own.slice(done, done + (this.#isCareful ? 1 : this.#size.size));
+      const { batch, end } = await this.#admitted(next, signal);
+      if (batch.length === 0) break;
       done += batch.length;
       const to = done === own.length ? through : (batch.at(-1)?.event.position ?? through);
-      await this.#size.measure(batch.length, () => this.#handleBatch(batch, to, signal));
+      await this.#size.measure(batch.length, () => this.#handleBatch(batch, to, signal)).finally(end);
       await setImmediate();
     }
     // Whoever is told to stop while it retries an event leaves that to the next.
     if (done < own.length || signal.aborted) return;
     this.writer.passTo(through);
     if (this.writer.unstored > MOST_UNSTORED) await this.writer.store();
+  }
+
+  /** As many of the next events as may go now, when they may; none if the signal aborts. */
+  async #admitted(
+    next: readonly FeedEvent[],
+    signal: AbortSignal,
+  ): Promise<{ readonly batch: readonly FeedEvent[]; readonly end: () => void }> {
+    const flow = this.#flow;
+    const { processor } = this.#parts;
+    if (!flow || !processor.flow) return { batch: next, end: () => {} };
+    const wanted = next.flatMap((one, index) => (wants(processor, one) ? [index] : []));
+    if (wanted.length === 0) return { batch: next, end: () => {} };
+    const granted = await flow.begin(this, wanted.length, signal);
+    return { batch: next.slice(0, granted === 0 ? 0 : wanted[granted]), end: () => flow.end(granted) };
   }
 
   get #isCareful(): boolean {
@@ -287,18 +311,26 @@ export class Lane<Unit extends StateUnit> {
     const before = this.writer.position;
     const events: RecordedEvent[] = [];
     const letters: DeadLetter[] = [];
+    const expired: number[] = [];
     for (const one of part) {
       if (this.#letters.any && this.#letters.holds(one.sequence.key)) {
         letters.push(this.#letters.behind(one.event, one.sequence));
-      } else events.push(one.event);
+      } else if (this.#flow?.expires(one.event)) expired.push(one.event.position);
+      else events.push(one.event);
     }
     const failure = await this.#handling.take({ events, letters, through });
-    if (this.writer.position > before) this.#committed(events.length);
+    const { position } = this.writer;
+    if (position > before) {
+      const done = failure ? events.filter((one) => one.position <= position) : events;
+      this.#committed(done.length);
+      this.#flow?.count('expired', expired.filter((one) => one <= position).length);
+    }
     return failure;
   }
 
   #committed(events: number): void {
     this.#events += events;
+    this.#flow?.committed(events);
     this.#timers?.changed();
     this.#parts.context.commits.wake();
     this.#parts.onCommit(events);
@@ -333,6 +365,7 @@ export class Lane<Unit extends StateUnit> {
       const kind =
         once || failure.cause instanceof ProcessDiedError ? 'permanent' : errors.kindOf(failure.cause);
       if (kind !== 'transient') attempts += 1;
+      this.#flow?.failed(kind);
       if (kind === 'stop') {
         throw new ProcessorStoppedError(this.#parts.processor.name, failedEvent(failed.event), failure.cause);
       }
@@ -342,8 +375,12 @@ export class Lane<Unit extends StateUnit> {
       }
       const { position } = failed.event;
       this.#retrying = { message: messageOf(failure.cause), position, attempts: tries, since };
+      // Who waits for its subscriber holds nobody up.
+      this.#flow?.idle(this);
       await clock.sleep(Math.max(errors.delayMs(tries), askedDelayMs(failure.cause)), signal);
       if (signal.aborted) return false;
+      this.#flow?.busy(this);
+      this.#flow?.count('retries');
       const again = await this.#take([failed], position);
       if (!again) return true;
       failure = again;
@@ -363,6 +400,7 @@ export class Lane<Unit extends StateUnit> {
       );
       await this.writer.move(event.position);
     }
+    this.#flow?.count(onError === 'park' ? 'parked' : 'skipped');
     this.#committed(0);
   }
 
@@ -385,6 +423,19 @@ export class Lane<Unit extends StateUnit> {
 class ProcessDiedError extends Error {
   constructor(times: number) {
     super(`The process ended ${times} times while it was handled`);
+  }
+}
+
+/** Whether an event is for the handler's own code; one that cannot be told is. */
+function wants<Unit extends StateUnit>(
+  processor: Pick<Processor<Unit>, 'wants'>,
+  { event, failure }: FeedEvent,
+): boolean {
+  if (failure) return true;
+  try {
+    return processor.wants?.(event) ?? true;
+  } catch {
+    return true;
   }
 }
 

@@ -78,6 +78,13 @@ export class Lanes<Unit extends StateUnit> {
     await Promise.all(stopping.map(({ ended }) => ended));
   }
 
+  /** Lets the lane of a partition finish what it has in hand and give its lease back, if there is one. */
+  async end(firstSlice: number): Promise<void> {
+    const running = this.#running.get(firstSlice);
+    running?.stop.abort();
+    await running?.ended;
+  }
+
   async #run(
     lane: Lane<Unit>,
     lease: Lease,

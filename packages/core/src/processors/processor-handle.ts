@@ -1,3 +1,4 @@
+import { Flows, type FlowMetrics } from '../deliveries/flow/flow.js';
 import { InvalidArgumentError, ProcessorOutdatedError, UnsupportedError } from '../errors.js';
 import type { Partition } from '../store/processor-state.js';
 import { checkPosition } from '../store/read-range.js';
@@ -21,6 +22,10 @@ export interface RebuildOptions extends RunOptions {
   readonly resume?: boolean;
   readonly onProgress?: OnProgress;
 }
+
+/** How a processor does. */
+export interface ProcessorMetrics
+  extends FlowMetrics, Pick<ProcessorStatus, 'lag' | 'lagMs' | 'deadLetters'> {}
 
 /** How long a pause waits for workers to finish what they have in hand. */
 export interface PauseOptions {
@@ -77,6 +82,16 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
     const [status] = await statusOf([this.#processor], this.#context);
     if (!status) throw new Error(`There is no status of "${this.name}"`);
     return status;
+  }
+
+  /**
+   * What this process has done for it since the application was created, which is only part of it where others share it; and
+   * where it is in all, which `status` tells too.
+   */
+  async metrics(): Promise<ProcessorMetrics> {
+    const { lag, lagMs, deadLetters } = await this.status();
+    const flows = this.#context.flows ?? new Flows(this.#context.clock);
+    return { ...flows.of(this.#processor).metrics(), lag, lagMs, deadLetters };
   }
 
   /**

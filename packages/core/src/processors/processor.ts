@@ -1,4 +1,6 @@
 import type { FailedEvent } from '../errors.js';
+import type { Flow } from '../deliveries/flow/flow.js';
+import type { FlowSettings } from '../deliveries/flow/flow-settings.js';
 import type { EventCodec } from '../events/codec.js';
 import type { EventType } from '../events/event-type.js';
 import type { EventFilter, EventStore, RecordedEvent } from '../store/event-store.js';
@@ -29,6 +31,8 @@ export interface Processor<Unit extends StateUnit = StateUnit> {
   /** How many partitions a new generation begins with. */
   readonly partitions: number;
   readonly errors: ErrorPolicy;
+  /** How its events flow, where that is said. */
+  readonly flow?: FlowSettings;
   readonly eventTypes: readonly EventType[];
   /** Whether it handles all event types of its application, `eventTypes` or not. */
   readonly everyType?: boolean;
@@ -39,6 +43,8 @@ export interface Processor<Unit extends StateUnit = StateUnit> {
   startAfter?(log: Pick<EventStore, 'head' | 'readAll'>): Promise<number>;
   /** @internal The sequence of a decoded event, which stays in order; undefined if the event belongs to several. */
   sequenceOf(event: RecordedEvent): string | undefined;
+  /** @internal Whether an event is given to the handler's own code; those that are not need not wait for the rate. */
+  wants?(event: RecordedEvent): boolean;
   /** @internal Makes what handles the events of one generation, in the slices of one partition. */
   handler(generation: number, slices?: SliceRange): ProcessorHandler<Unit>;
 }
@@ -52,6 +58,8 @@ export interface HandlingContext {
   readonly isReplay: (event: RecordedEvent) => boolean;
   /** Aborts when no more events are wanted: what waits outside of the store should end soon. */
   readonly signal?: AbortSignal;
+  /** Counts what comes of them. */
+  readonly flow?: Flow;
 }
 
 /** @internal Writes its effects in the transaction that moves the checkpoint: exactly once. */

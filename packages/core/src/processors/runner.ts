@@ -7,6 +7,7 @@ import {
 import type { Failure, Partition, WorkerPresence } from '../store/processor-state.js';
 import type { Generation, StateStore, StateUnit } from '../store/state-store.js';
 import type { Board, View } from './board.js';
+import { BacklogWatch } from '../deliveries/flow/backlog-watch.js';
 import { Bound } from './bound.js';
 import type { ProcessorContext } from './context.js';
 import { holderOf, shareOf } from './fair-share.js';
@@ -70,6 +71,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
   readonly processor: Processor<Unit>;
   readonly #context: ProcessorContext<Unit>;
   readonly #options: RunnerOptions;
+  readonly #backlog: BacklogWatch<Unit>;
   readonly #wakeup = new Wakeup();
   /** Failures that were there when the run began: they are tried again. */
   #known: ReadonlySet<number> | undefined;
@@ -86,6 +88,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
     this.processor = processor;
     this.#context = context;
     this.#options = options;
+    this.#backlog = new BacklogWatch(processor, context);
   }
 
   /** What the partitions that it holds are doing. */
@@ -204,7 +207,10 @@ export class ProcessorRunner<Unit extends StateUnit> {
       bound.raise(leastOf(partitions, { processor: name, generation: beside }));
     const failure = this.#failedElsewhere(own, lanes);
     if (failure) await this.#halt(failure, bound, lanes);
-    else await this.#balance(own, this.#sharing(workers), work);
+    else {
+      await this.#balance(own, this.#sharing(workers), work);
+      if (!bound.final && lanes.size > 0) await this.#backlog.look(own, lanes);
+    }
     return 'goOn';
   }
 

@@ -35,22 +35,34 @@ export class Endpoint {
     };
   }
 
-  #judged(id: string, verdict: Verdict, answersBefore: number, stopped: boolean): Verdict {
+  #judged(id: string, verdict: Verdict, answers: number, stopped: boolean): Verdict {
     if (stopped && verdict.kind !== 'accepted') {
       this.#circuit.undecided();
       return verdict;
     }
-    if (verdict.kind === 'doubtful' && this.#doubt.blames(id, answersBefore)) {
-      this.#circuit.undecided();
-      return { kind: 'rejected', reason: verdict.reason, permanent: false };
+    switch (verdict.kind) {
+      case 'unsendable':
+        this.#circuit.undecided();
+        return verdict;
+      case 'unavailable':
+        this.#circuit.failed(verdict.retryAfterMs);
+        return verdict;
+      case 'doubtful': {
+        const { reason, timedOut = false } = verdict;
+        if (this.#doubt.blames(id, { answers, timedOut })) {
+          this.#circuit.undecided();
+          return { kind: 'rejected', reason, permanent: false };
+        }
+        this.#circuit.failed();
+        return verdict;
+      }
+      case 'accepted':
+      case 'rejected':
+      case 'gone':
+        this.#circuit.answered();
+        this.#doubt.answered(id);
+        return verdict;
     }
-    if (verdict.kind === 'unavailable' || verdict.kind === 'doubtful') {
-      this.#circuit.failed(verdict.retryAfterMs);
-    } else {
-      this.#circuit.answered();
-      this.#doubt.answered();
-    }
-    return verdict;
   }
 }
 

@@ -8,13 +8,15 @@ import { NoAnswerError, type Answer } from './exchange.js';
  * - `unavailable`: the endpoint cannot take any message now
  * - `doubtful`: that, or it is this message that it cannot bear
  * - `rejected`: it does not take this message
+ * - `unsendable`: the message never got there, and never will
  * - `gone`: it wants no messages any more
  */
 export type Verdict =
   | { readonly kind: 'accepted' }
-  | { readonly kind: 'unavailable' | 'doubtful'; readonly reason: string; readonly retryAfterMs?: number }
+  | { readonly kind: 'unavailable'; readonly reason: string; readonly retryAfterMs?: number }
+  | { readonly kind: 'doubtful'; readonly reason: string; readonly timedOut?: boolean }
   | { readonly kind: 'rejected'; readonly reason: string; readonly permanent: boolean }
-  | { readonly kind: 'gone'; readonly reason: string };
+  | { readonly kind: 'unsendable' | 'gone'; readonly reason: string };
 
 /** The longest wait that an endpoint may ask for: an hour. */
 const LONGEST_ASKED_MS = 3_600_000;
@@ -34,7 +36,8 @@ export function verdictOf(answer: Answer): Verdict {
     case 503:
     case 504:
       // A proxy says so too when a message makes the program behind it crash or hang; who names a time means itself.
-      return { kind: retryAfterMs === undefined ? 'doubtful' : 'unavailable', reason, retryAfterMs };
+      if (retryAfterMs !== undefined) return { kind: 'unavailable', reason, retryAfterMs };
+      return { kind: 'doubtful', reason };
     case 410:
       return { kind: 'gone', reason };
     default:
@@ -45,12 +48,14 @@ export function verdictOf(answer: Answer): Verdict {
 /** What it says when no answer comes, or when none can. */
 export function verdictOfError(error: unknown): Verdict {
   if (error instanceof NoAnswerError) {
-    const { cause, message, connected } = error;
-    if (cause instanceof PrivateAddressError) return { kind: 'rejected', reason: message, permanent: true };
-    return { kind: connected ? 'doubtful' : 'unavailable', reason: message };
+    const { cause, message, connected, timedOut } = error;
+    if (cause instanceof PrivateAddressError) return { kind: 'unsendable', reason: message };
+    return connected
+      ? { kind: 'doubtful', reason: message, timedOut }
+      : { kind: 'unavailable', reason: message };
   }
   // The request could not even be made, e.g. of a header that HTTP does not allow.
-  return { kind: 'rejected', reason: messageOf(error), permanent: true };
+  return { kind: 'unsendable', reason: messageOf(error) };
 }
 
 /** `Retry-After` in milliseconds: of seconds or of a date. */

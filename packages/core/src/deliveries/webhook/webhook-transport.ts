@@ -43,16 +43,19 @@ export class WebhookTransport implements Transport {
     const { stopMs } = this.#options;
     // Requests under way get a moment more than those that are not begun.
     const breaker = new Breaker();
+    const begin = new AbortController();
     let timer: NodeJS.Timeout | undefined;
     const stop = (): void => {
+      begin.abort();
       timer = setTimeout(() => breaker.break(), stopMs);
     };
+    if (signal.aborted) stop();
     signal.addEventListener('abort', stop, { once: true });
     try {
       return await sendByKey(batch, {
         transport: this.name,
         slots: this.#slots,
-        signal,
+        signal: begin.signal,
         send: (message) => this.#sendOne(message, breaker),
       });
     } finally {
@@ -82,14 +85,14 @@ export class WebhookTransport implements Transport {
     const verdict = begun.judge(message.attributes.id, found, stopped);
     if (endpoint.isIdle) this.#endpoints.delete(endpoint.name);
     if (verdict.kind === 'accepted') return;
-    if (stopped) throw new TransportUnavailableError(endpoint.name, verdict.reason);
+    if (stopped) throw new TransportUnavailableError(this.name, verdict.reason);
     throw this.#errorOf(verdict, endpoint, message);
   }
 
   #targetOf(message: Message): Target {
     const { url } = this.#options;
     const rejected = (problem: string, cause?: unknown): Error =>
-      this.#rejected(this.name, message, problem, { permanent: true, cause });
+      this.#rejected(message, problem, { permanent: true, cause });
     let text: string;
     try {
       text = typeof url === 'string' ? url : url(message);
@@ -139,37 +142,44 @@ export class WebhookTransport implements Transport {
     endpoint: Endpoint,
     message: Message,
   ): Error {
-    const { name } = endpoint;
-    const { reason } = verdict;
+    const reason = this.#at(endpoint, verdict.reason);
     switch (verdict.kind) {
       case 'unavailable':
+        return this.#unavailable(endpoint, message, verdict.reason, verdict.retryAfterMs);
       case 'doubtful':
-        return this.#unavailable(endpoint, message, reason, verdict.retryAfterMs);
+        return this.#unavailable(endpoint, message, verdict.reason);
       case 'gone':
         // One of many endpoints is no reason to stop for all.
         if (this.#options.whenUnavailable === 'wait') {
-          return new SubscriberGoneError(name, message.attributes.id, reason);
+          return new SubscriberGoneError(this.name, message.attributes.id, reason);
         }
-        return this.#rejected(name, message, reason, { permanent: true });
+        return this.#rejected(message, reason, { permanent: true });
+      case 'unsendable':
+        return this.#rejected(message, reason, { permanent: true });
       case 'rejected':
-        return this.#rejected(name, message, reason, { permanent: verdict.permanent });
+        return this.#rejected(message, reason, { permanent: verdict.permanent });
     }
   }
 
   /** Whoever does not wait for the endpoint is not told how long it asks to be left alone: all would wait for that. */
-  #unavailable({ name }: Endpoint, message: Message, reason: string, retryAfterMs?: number): Error {
+  #unavailable(endpoint: Endpoint, message: Message, problem: string, retryAfterMs?: number): Error {
+    const reason = this.#at(endpoint, problem);
     return this.#options.whenUnavailable === 'wait'
-      ? new TransportUnavailableError(name, reason, { retryAfterMs })
-      : this.#rejected(name, message, reason);
+      ? new TransportUnavailableError(this.name, reason, { retryAfterMs })
+      : this.#rejected(message, reason);
+  }
+
+  /** Says which endpoint it is, unless the transport's name does. */
+  #at({ name }: Endpoint, reason: string): string {
+    return name === this.name ? reason : `at ${name.replace('webhook ', '')}, ${reason}`;
   }
 
   #rejected(
-    name: string,
     { attributes, topic }: Message,
     reason: string,
     options: { readonly permanent?: boolean; readonly cause?: unknown } = {},
   ): MessageRejectedError {
-    return new MessageRejectedError(name, attributes.id, topic, reason, options);
+    return new MessageRejectedError(this.name, attributes.id, topic, reason, options);
   }
 }
 
