@@ -74,6 +74,10 @@ export abstract class MemoryProcessors implements ProcessorState {
     return this.change('setPaused', (state) => state.setPaused(processor, paused, fence));
   }
 
+  resumes(): Promise<ReadonlyMap<string, number>> {
+    return this.look((state) => state.resumes());
+  }
+
   pausedProcessors(): Promise<readonly string[]> {
     return this.look((state) => state.pausedProcessors());
   }

@@ -4,6 +4,7 @@ import {
   ProcessorRolledBackError,
   ProcessorStoppedError,
 } from '../errors.js';
+import type { RecordedEvent } from '../store/event-store.js';
 import type { Failure, Partition, WorkerPresence } from '../store/processor-state.js';
 import type { Generation, StateStore, StateUnit } from '../store/state-store.js';
 import type { Board, View } from './board.js';
@@ -18,7 +19,7 @@ import { Lanes, type LaneEnd } from './lanes.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { Processor } from './processor.js';
 import { ProgressMeter, type OnProgress } from './progress.js';
-import { replayCheck } from './replay-check.js';
+import { ReplayCheck } from './replay-check.js';
 import { swapIn } from './swap.js';
 import { untilAvailable } from './transient.js';
 import { Wakeup } from './wakeup.js';
@@ -50,6 +51,7 @@ interface Work<Unit extends StateUnit> {
   /** The live generation that it is built beside. */
   readonly beside: number | undefined;
   readonly bound: Bound;
+  readonly replays: ReplayCheck<Unit>;
   readonly lanes: Lanes<Unit>;
   readonly feed: Feed<Unit>;
   /** The partitions whose dead letters were looked at, where there are some and the run is to end. */
@@ -155,13 +157,10 @@ export class ProcessorRunner<Unit extends StateUnit> {
   async #work(generation: Generation, goal: Goal, signal: AbortSignal, beside?: number): Promise<boolean> {
     const bound = new Bound(goal === 'follow' ? Infinity : goal.to, { final: goal !== 'follow' });
     const visited = goal !== 'follow' && (await this.#hasLetters(generation)) ? new Set<number>() : undefined;
-    const work = {
-      generation,
-      beside,
-      bound,
-      visited,
-      ...this.#open(generation, bound, beside !== undefined),
-    };
+    const replays = new ReplayCheck(this.processor, generation, beside);
+    await this.#available(() => replays.learn(this.#context.state), signal);
+    const opened = this.#open(generation, bound, replays);
+    const work = { generation, beside, bound, replays, visited, ...opened };
     this.#lanes = work.lanes;
     this.#fresh = true;
     this.#unsure = true;
@@ -199,13 +198,19 @@ export class ProcessorRunner<Unit extends StateUnit> {
       return 'goOn';
     }
     if (bound.final && lanes.size === 0 && own.every((one) => this.#isDone(one, work))) return 'reached';
-    // Others are not there yet: meanwhile the live one has moved on, and the swap should have little to make up.
     if (beside !== undefined && lanes.size === 0)
-      bound.raise(leastOf(partitions, { processor: name, generation: beside }));
+      await this.#raise(work, leastOf(partitions, { processor: name, generation: beside }));
     const failure = this.#failedElsewhere(own, lanes);
     if (failure) await this.#halt(failure, bound, lanes);
     else await this.#balance(own, this.#sharing(workers), work);
     return 'goOn';
+  }
+
+  /** Others are not there yet: meanwhile the live one has moved on, and the swap should have little to make up. */
+  async #raise({ bound, replays }: Work<Unit>, to: number): Promise<void> {
+    if (to <= bound.to) return;
+    await replays.learn(this.#context.state);
+    bound.raise(to);
   }
 
   /** The workers that run the same code of this processor. */
@@ -273,7 +278,11 @@ export class ProcessorRunner<Unit extends StateUnit> {
     await lanes.stop();
   }
 
-  #open(generation: Generation, bound: Bound, besideLive: boolean): { lanes: Lanes<Unit>; feed: Feed<Unit> } {
+  #open(
+    generation: Generation,
+    bound: Bound,
+    replays: ReplayCheck<Unit>,
+  ): { lanes: Lanes<Unit>; feed: Feed<Unit> } {
     const { checkpoints, batchSize, leases, holder, leaseMs, onProgress } = this.#options;
     const { processor } = this;
     const context = this.#context;
@@ -285,7 +294,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
       if (this.#meter)
         onProgress?.(this.#meter.at(position, Math.max(position, Math.min(bound.to, feed.head))));
     };
-    const handling = { isReplay: replayCheck(processor, generation, besideLive) };
+    const handling = { isReplay: (event: RecordedEvent): boolean => replays.isReplay(event) };
     const lanes: Lanes<Unit> = new Lanes({
       ...{
         processor,
