@@ -13,7 +13,14 @@ import {
 import { EventCodec } from './events/codec.js';
 import { currentMetadata } from './events/correlation.js';
 import type { DataOf, EventType } from './events/event-type.js';
+import { Inbox, type InboxOptions } from './inbox/inbox.js';
 import { consoleLogger, type Logger } from './logger.js';
+import {
+  archiveMessages,
+  type ArchiveMessagesOptions,
+  type ArchiveMessagesResult,
+} from './messages/archive-messages.js';
+import { appendBeside, MESSAGE_CATEGORY } from './messages/message-stream.js';
 import type { DocumentProjection } from './processors/document-projection.js';
 import { InlineProjections } from './processors/inline.js';
 import type { ProcessorContext } from './processors/context.js';
@@ -31,7 +38,6 @@ import type { Indexes } from './store/document-query.js';
 import type { EventReader } from './store/event-reader.js';
 import type {
   AppendAllOptions,
-  AppendOptions,
   AppendResult,
   EventMetadata,
   EventStore,
@@ -72,8 +78,14 @@ export interface ApplicationOptions<Unit extends StateUnit = StateUnit> {
 export interface AppendEventsOptions extends Pick<AppendAllOptions, 'transaction'> {
   /** Default `'any'`. */
   readonly expected?: ExpectedRevision;
-  /** Metadata for every event; it wins over what `withMetadata` set. */
+  /** Metadata for every event and message; it wins over what `withMetadata` set. */
   readonly metadata?: EventMetadata;
+  /**
+   * Messages that are no domain events, declared like events: appended in the same transaction, to the stream that
+   * `messageStreamOf` names. The position of the result is then that of the last message. No expectation of an append
+   * without events is checked.
+   */
+  readonly messages?: readonly object[];
 }
 
 /** One event of `Application.import`, for the end of its stream. */
@@ -161,11 +173,11 @@ export class Application<Unit extends StateUnit = StateUnit> {
   async append(
     stream: string,
     events: readonly object[],
-    { metadata, ...options }: AppendEventsOptions = {},
+    { metadata, messages = [], ...options }: AppendEventsOptions = {},
   ): Promise<AppendResult> {
     const carried = currentMetadata(metadata);
-    const encoded = events.map((event) => this.#context.codec.encode(event, carried));
-    return this.#append(stream, encoded, options);
+    const encode = (event: object): NewEvent => this.#context.codec.encode(event, carried);
+    return this.#append(stream, events.map(encode), { ...options, messages: messages.map(encode) });
   }
 
   /**
@@ -177,6 +189,18 @@ export class Application<Unit extends StateUnit = StateUnit> {
     // Inside it, a read model could not be created.
     await this.#prepareInline();
     return this.#state.transaction(work);
+  }
+
+  /**
+   * An inbox of this name, whose work can append with `{ transaction: unit }`; see `createInbox`.
+   * @throws InvalidArgumentError for a bad name or option
+   */
+  inbox(name: string, options: InboxOptions = {}): Inbox<Unit> {
+    const store = {
+      transaction: <Result>(work: (unit: Unit) => Promise<Result>) => this.transaction(work),
+      forgetReceived: this.#state.forgetReceived.bind(this.#state),
+    };
+    return new Inbox(store, name, { ...options, logger: options.logger ?? this.#context.logger });
   }
 
   /**
@@ -273,6 +297,17 @@ export class Application<Unit extends StateUnit = StateUnit> {
     return statusOf(this.#processors, this.#context);
   }
 
+  /**
+   * Moves old messages that were appended beside events out of the hot path, where every processor is behind them and none
+   * has them as a dead letter; see `truncateStream`. Goes on where the last call has ended; while another call is under way,
+   * in this process or another, it does nothing.
+   * @throws UnsupportedError, InvalidArgumentError, the signal's reason between two batches
+   */
+  archiveMessages(options: ArchiveMessagesOptions): Promise<ArchiveMessagesResult> {
+    const processors = this.#processors.map(({ name }) => name);
+    return archiveMessages({ ...this.#context, log: this.#log, processors }, options);
+  }
+
   /** Closes the transports of its deliveries, and the store. Stop workers first. */
   async close(): Promise<void> {
     const transports = this.#processors.flatMap((one) =>
@@ -300,11 +335,13 @@ export class Application<Unit extends StateUnit = StateUnit> {
   async #append(
     stream: string,
     events: readonly NewEvent[],
-    options: Pick<AppendOptions, 'expected' | 'transaction'>,
+    { messages, ...options }: Parameters<RepositoryContext['append']>[2],
   ): Promise<AppendResult> {
     // A transaction that is open would wait for the preparation, and that for it: what is not prepared catches up later.
     if (!options.transaction) await this.#prepareInline();
-    return this.#log.append(stream, events, { ...options, inline: this.#inline.hook() });
+    const all = { ...options, inline: this.#inline.hook() };
+    if (messages && messages.length > 0) return appendBeside(this.#log, stream, events, messages, all);
+    return this.#log.append(stream, events, all);
   }
 
   /** What process managers act through. */
@@ -436,6 +473,12 @@ function checkNames<Unit extends StateUnit>(all: readonly Processor<Unit>[]): vo
 /** The state of a process manager and the aggregates of a category would be in the same streams. */
 function checkStreams(managers: readonly AnyProcessManager[], types: readonly AggregateType[]): void {
   for (const { name } of managers) {
+    if (name === MESSAGE_CATEGORY) {
+      throw new DefinitionError(
+        `Process manager "${name}"`,
+        'the category of its streams is that of messages',
+      );
+    }
     if (!types.some(({ category }) => category === name)) continue;
     throw new DefinitionError(
       `Process manager "${name}"`,

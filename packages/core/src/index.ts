@@ -127,8 +127,39 @@ export {
   type MessageMapping,
 } from './deliveries/message-delivery.js';
 export type { Message, MessageAttributes, OutgoingMessage } from './deliveries/message.js';
-export type { PartitionedLog } from './deliveries/partitioned-log.js';
-export { MessageRejectedError, TransportUnavailableError } from './deliveries/transport-errors.js';
+export {
+  logReader,
+  LogReader,
+  type LogReaderOptions,
+  type PartStatus,
+  type ReadFrom,
+  type RereadOptions,
+} from './sources/log-reader.js';
+export type { PartitionedLog } from './sources/partitioned-log.js';
+export { sendByKey, type SendByKeyOptions } from './deliveries/send-by-key.js';
+export { Slots } from './deliveries/slots.js';
+export {
+  MessageRejectedError,
+  SubscriberGoneError,
+  TransportUnavailableError,
+} from './deliveries/transport-errors.js';
+export type { CircuitOptions } from './deliveries/webhook/circuit.js';
+export { receiveWebhook, type ArrivedWebhook } from './deliveries/webhook/receive-webhook.js';
+export {
+  newWebhookSecret,
+  verifyWebhook,
+  type WebhookHeaders,
+  type WebhookSecret,
+  type WebhookToVerify,
+} from './deliveries/webhook/signature.js';
+export {
+  WebhookFormatError,
+  WebhookSignatureError,
+  type SignatureProblem,
+} from './deliveries/webhook/webhook-errors.js';
+export type { WebhookMode } from './deliveries/webhook/webhook-message.js';
+export type { WebhookTransportOptions } from './deliveries/webhook/webhook-options.js';
+export { webhookTransport, type WebhookTransport } from './deliveries/webhook/webhook-transport.js';
 export type {
   ExactlyOnceSender,
   SendFailure,
@@ -181,6 +212,10 @@ export type {
   WaitOptions,
 } from './processors/status.js';
 export { Worker, type RunOptions, type WorkerOptions } from './processors/worker.js';
+export { createInbox, Inbox, type InboxOptions, type InboxStore, type OnceResult } from './inbox/inbox.js';
+export { messageStreamOf } from './messages/message-stream.js';
+export type { ArchiveMessagesOptions, ArchiveMessagesResult } from './messages/archive-messages.js';
+export { inboxMessage, type InboxMessage } from './inbox/inbox-message.js';
 export {
   Application,
   createApplication,
@@ -235,6 +270,7 @@ export type {
   Timer,
   WorkerPresence,
 } from './store/processor-state.js';
+export type { InboxState, InboxUnit, ReceivedId, ReceivedPlace } from './store/inbox-state.js';
 export type {
   Collection,
   DocumentAccess,

@@ -230,6 +230,7 @@ describe('an aggregate class', () => {
 
   for (const [problem, declare] of [
     ['a dash in its category', () => aggregate('a-b')],
+    ['the category of messages', () => aggregate('message')],
     ['no category', () => aggregate('')],
     ['version 0', () => aggregate('a', { version: 0 })],
     ['snapshots every 0 events', () => aggregate('a', { snapshotEvery: 0 })],

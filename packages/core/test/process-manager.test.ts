@@ -91,6 +91,8 @@ describe('the definition of a process manager', () => {
       thrownBy(() => createApplication({ store, aggregates: [Account], processManagers }));
     expect((await create(processManager('p'))).message).to.match(/handles no event/);
     expect((await create(manager)).message).to.match(/an aggregate has this name for its category/);
+    const messages = processManager('message').on(Deposited, () => undefined);
+    expect((await create(messages)).message).to.match(/is that of messages/);
     const other = processManager('p').on(Deposited, () => undefined);
     expect((await create(other, other)).message).to.match(/two of that name/);
   });

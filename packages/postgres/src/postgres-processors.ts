@@ -16,7 +16,7 @@ import type postgres from 'postgres';
 import type { Runner } from './connection.js';
 import type { StateTables } from './state-tables.js';
 
-/** The part of a store that keeps what processors know. */
+/** The part of a store that keeps what processors and inboxes know. */
 export abstract class PostgresProcessors {
   /** Looks at what is committed. */
   protected abstract look<Result>(
@@ -151,5 +151,14 @@ export abstract class PostgresProcessors {
 
   timers(partition: PartitionKey & SliceRange, limit: number): Promise<readonly Timer[]> {
     return this.look(({ timers }, runner) => timers.first(runner, partition, limit));
+  }
+
+  forgetReceived(
+    inbox: string,
+    { olderThanMs, limit }: { readonly olderThanMs: number; readonly limit: number },
+  ): Promise<number> {
+    return this.change('forgetReceived', (tables, runner) =>
+      tables.inbox.forget(runner, inbox, olderThanMs, limit),
+    );
   }
 }

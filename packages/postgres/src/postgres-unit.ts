@@ -13,6 +13,8 @@ import {
   type LogUnit,
   type ReadAllOptions,
   type ReadStreamOptions,
+  type ReceivedId,
+  type ReceivedPlace,
   type Snapshot,
   type StateUnit,
   type Timer,
@@ -85,6 +87,14 @@ export class PostgresUnit implements StateUnit, LogUnit {
     timers: readonly Pick<Timer, 'sequence' | 'name'>[],
   ): Promise<readonly boolean[]> {
     return this.#context.tables.timers.remove(this.sql, owner, timers);
+  }
+
+  receive(message: ReceivedId): Promise<boolean> {
+    return this.#context.tables.inbox.receive(this.sql, message);
+  }
+
+  receiveInSequence(place: ReceivedPlace): Promise<boolean> {
+    return this.#context.tables.inbox.receiveInSequence(this.sql, place);
   }
 
   /**

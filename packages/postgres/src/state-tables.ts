@@ -17,6 +17,7 @@ import { textArray } from './arrays.js';
 import { createTables, dropTables, hideCollections, showGeneration } from './collections.js';
 import { query, type Runner } from './connection.js';
 import { DeadLetterTable } from './dead-letter-table.js';
+import { InboxTables } from './inbox-tables.js';
 import { PartitionStructure } from './partition-structure.js';
 import { PartitionTable } from './partition-table.js';
 import type { Schema } from './schema.js';
@@ -49,6 +50,7 @@ export class StateTables {
   readonly timers: TimerTable;
   readonly #inherited: UnprocessedTable;
   readonly workers: WorkerTable;
+  readonly inbox: InboxTables;
 
   constructor(schema: Schema) {
     this.#schema = schema;
@@ -60,6 +62,7 @@ export class StateTables {
     this.timers = new TimerTable(schema);
     this.#inherited = new UnprocessedTable(schema);
     this.workers = new WorkerTable(schema);
+    this.inbox = new InboxTables(schema);
   }
 
   async generations(runner: Runner, processor: string): Promise<Generation[]> {

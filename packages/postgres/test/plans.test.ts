@@ -130,6 +130,18 @@ describe('plans of hot statements, on many events', () => {
     expect(await indexesOf(sql, ['order-2'])).to.include('events_stream');
   });
 
+  it('what an inbox forgets is found by its age', async () => {
+    await fixture.sql.unsafe(`insert into ${fixture.quoted}.received_ids
+      select 'inbox-' || n % 2, '', n::text, now() - n * interval '1 second' from generate_series(1, 20000) as n;
+      analyze ${fixture.quoted}.received_ids`);
+    const options = { olderThanMs: 3_600_000, limit: 10 };
+    const sql = await sentBy(() => store.forgetReceived('inbox-1', options), /delete from/);
+    // By its name alone would be a pass over the inbox.
+    const [, ids = ''] = /array\(\s*(select ctid.*?skip locked)\)/s.exec(sql) ?? [];
+    const indexes = await indexesOf(ids, ['inbox-1', options.olderThanMs, options.limit]);
+    expect(indexes).to.deep.equal(['received_ids_age']);
+  });
+
   it('an append reads no table whole, whether its streams are new, known or archived', async () => {
     for (const stream of ['order-2', 'order-4', 'new-1']) {
       const [read] = await store.transaction(async (unit) => {

@@ -80,6 +80,12 @@ describe('a role with the grants of the documentation', () => {
     await application.processor('counted').resume();
     await store.saveSnapshot({ stream: 'count-1', revision: 1, version: 1, state: {} });
     await store.deleteSnapshot('count-1');
+    for (const dedupeBy of ['id', 'sequence'] as const) {
+      const inbox = application.inbox(`by ${dedupeBy}`, { dedupeBy, retentionMs: 60_000 });
+      const message = { id: 'm', sequence: 1 };
+      expect((await inbox.once(message, async () => {})).duplicate).to.equal(false);
+      expect((await inbox.once(message, async () => {})).duplicate).to.equal(true);
+    }
     expect(await store.lockHolders()).to.deep.equal([]);
 
     const reading = await fixture.open({ migrate: 'check' }, as(viewer));

@@ -14,7 +14,7 @@ import type {
 } from '@refold/core';
 import type { StateTables } from './state-tables.js';
 
-/** The part of a store that keeps what processors know. */
+/** The part of a store that keeps what processors and inboxes know. */
 export abstract class SqliteProcessors {
   /** Looks at what is committed. */
   protected abstract look<Result>(work: (tables: StateTables, now: number) => Result): Promise<Result>;
@@ -130,5 +130,14 @@ export abstract class SqliteProcessors {
 
   timers(partition: PartitionKey & SliceRange, limit: number): Promise<readonly Timer[]> {
     return this.look(({ timers }) => timers.first(partition, limit));
+  }
+
+  forgetReceived(
+    inbox: string,
+    { olderThanMs, limit }: { readonly olderThanMs: number; readonly limit: number },
+  ): Promise<number> {
+    return this.change('forgetReceived', (tables, now) =>
+      tables.inbox.forget(inbox, now - olderThanMs, limit),
+    );
   }
 }

@@ -331,7 +331,15 @@ export class SqliteStore extends SqliteProcessors implements EventStore<SqliteUn
   }
 
   #unit(scope: SqliteScope): SqliteUnit {
-    return new SqliteUnit(this.#writeStatements, this.#tables, this.#writeReads, scope);
+    return new SqliteUnit(
+      {
+        statements: this.#writeStatements,
+        tables: this.#tables,
+        reads: this.#writeReads,
+        clock: this.#clock,
+      },
+      scope,
+    );
   }
 }
 

@@ -5,6 +5,7 @@ import {
   readStreamRange,
   EventReader,
   toJson,
+  type Clock,
   type DeadLetter,
   type DocumentAccess,
   type Fence,
@@ -13,6 +14,8 @@ import {
   type LogUnit,
   type ReadAllOptions,
   type ReadStreamOptions,
+  type ReceivedId,
+  type ReceivedPlace,
   type Snapshot,
   type StateUnit,
   type Timer,
@@ -28,18 +31,28 @@ export interface RunResult {
   readonly changes: number;
 }
 
+/** What every unit of a store works with. */
+export interface UnitContext {
+  readonly statements: Statements;
+  readonly tables: StateTables;
+  readonly reads: LogReads;
+  readonly clock: Clock;
+}
+
 /** A transaction on the file. SQL sees what the transaction has written so far; nobody else does before it commits. */
 export class SqliteUnit implements StateUnit, LogUnit {
   readonly #statements: Statements;
   readonly #tables: StateTables;
   readonly #reads: LogReads;
   readonly #scope: SqliteScope;
+  readonly #clock: Clock;
 
-  constructor(statements: Statements, tables: StateTables, reads: LogReads, scope: SqliteScope) {
+  constructor({ statements, tables, reads, clock }: UnitContext, scope: SqliteScope) {
     this.#statements = statements;
     this.#tables = tables;
     this.#reads = reads;
     this.#scope = scope;
+    this.#clock = clock;
   }
 
   /** Runs a statement that returns no rows. @throws SqliteError for what SQLite refuses, InvalidArgumentError */
@@ -98,6 +111,16 @@ export class SqliteUnit implements StateUnit, LogUnit {
   ): Promise<readonly boolean[]> {
     checkOpen(this.#scope);
     return this.#tables.timers.remove(owner, timers);
+  }
+
+  async receive(message: ReceivedId): Promise<boolean> {
+    checkOpen(this.#scope);
+    return this.#tables.inbox.receive(message, this.#clock.now());
+  }
+
+  async receiveInSequence(place: ReceivedPlace): Promise<boolean> {
+    checkOpen(this.#scope);
+    return this.#tables.inbox.receiveInSequence(place, this.#clock.now());
   }
 
   async live(processor: string): Promise<LiveGeneration | undefined> {

@@ -13,6 +13,7 @@ import {
 import type Database from 'better-sqlite3';
 import { createTables, dropTables, hideCollections, showGeneration } from './collections.js';
 import { DeadLetterTable } from './dead-letter-table.js';
+import { InboxTables } from './inbox-tables.js';
 import { PartitionTable } from './partition-table.js';
 import type { Statements } from './statements.js';
 import { TimerTable } from './timer-table.js';
@@ -42,6 +43,7 @@ export class StateTables {
   readonly timers: TimerTable;
   readonly #inherited: UnprocessedTable;
   readonly workers: WorkerTable;
+  readonly inbox: InboxTables;
 
   constructor(database: Database.Database, statements: Statements) {
     this.#database = database;
@@ -51,6 +53,7 @@ export class StateTables {
     this.timers = new TimerTable(statements);
     this.#inherited = new UnprocessedTable(statements);
     this.workers = new WorkerTable(statements);
+    this.inbox = new InboxTables(statements);
   }
 
   generations(processor: string): Generation[] {

@@ -1,4 +1,4 @@
-import { RevisionConflictError } from '@refold/core';
+import { createInbox, RevisionConflictError } from '@refold/core';
 import { sqliteStore, type SqliteStore } from '@refold/sqlite';
 import { newEvent, newEvents, thrownBy } from './expectations.js';
 
@@ -30,6 +30,22 @@ const jobs: Readonly<Record<string, () => Promise<void>>> = {
     }
     await store.close();
     tell(won);
+  },
+
+  /** Receives the messages that its siblings receive too, and tells which of them were its own to work on. */
+  receive: async () => {
+    const store = await sqliteStore(file, { durability: 'normal' });
+    await go();
+    const worked: string[] = [];
+    await receiveAll(store, (id, duplicate) => void (duplicate || worked.push(id)));
+    await store.close();
+    tell(worked);
+  },
+
+  /** Receives the same messages over and over, and tells of every one that is done, until it is killed. */
+  'receive until killed': async () => {
+    const store = await sqliteStore(file, { durability: 'normal' });
+    for (;;) await receiveAll(store, (id) => tell([id]));
   },
 
   /** Opens the file once told to, appends one event and tells its position. */
@@ -121,4 +137,19 @@ function go(): Promise<void> {
 
 function tell(result: unknown): void {
   process.send?.({ result });
+}
+
+/** Puts a row into a table of the user's for each message that was not received before. */
+async function receiveAll(
+  store: SqliteStore,
+  onDone: (id: string, duplicate: boolean) => void,
+): Promise<void> {
+  const inbox = createInbox(store, 'messages');
+  for (let index = 0; index < 60; index++) {
+    const id = `m${index}`;
+    const { duplicate } = await inbox.once({ id }, async (unit) => {
+      unit.run('insert into effects (message) values (?)', id);
+    });
+    onDone(id, duplicate);
+  }
 }

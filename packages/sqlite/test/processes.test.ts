@@ -56,6 +56,22 @@ describe('several processes on one file', () => {
     }
   });
 
+  it('have the effect of every message once when all of them receive it, and one is killed', async () => {
+    const file = files.fresh();
+    const store = await files.open(file);
+    await store.transaction(async (unit) => void unit.run('create table effects (message text) strict'));
+    const killed = killedAfter(25, file, '', 'receive until killed');
+    const worked = (await together('receive', file, 3)) as string[][];
+    const told = await killed;
+    const effects = await store.transaction(async (unit) =>
+      unit.all<{ message: string }>('select message from effects').map(({ message }) => message),
+    );
+    assert.lengthOf(effects, 60);
+    assert.lengthOf(new Set(effects), 60);
+    assert.includeMembers(effects, told);
+    assert.lengthOf(new Set(worked.flat()), worked.flat().length);
+  });
+
   it('have one winner a revision when they race on one stream', async () => {
     const file = files.fresh();
     const won = (await together('race', file, 3)) as number[][];

@@ -93,7 +93,7 @@ describe('the statements on the log', () => {
   }
 });
 
-describe('the statements of processors', () => {
+describe('the statements of processors and inboxes', () => {
   const files = useFiles();
   const prepared = usePreparedSql();
   const range = { processor: 'p', generation: 1, firstSlice: 0, lastSlice: 1023 };
@@ -121,6 +121,14 @@ describe('the statements of processors', () => {
     'look for due timers': {
       run: (store) => store.timers(range, 10),
       uses: 'SEARCH refold_timers USING INDEX refold_timers_due (processor=? AND generation=?)',
+    },
+    'forget received messages': {
+      run: (store) => store.forgetReceived('i', { olderThanMs: 1, limit: 10 }),
+      uses: 'SEARCH refold_received_ids USING COVERING INDEX refold_received_ids_age (inbox=? AND received_at<?)',
+    },
+    'forget places': {
+      run: (store) => store.forgetReceived('i', { olderThanMs: 1, limit: 10 }),
+      uses: 'SEARCH refold_received_sequences USING COVERING INDEX refold_received_sequences_age (inbox=? AND received_at<?)',
     },
   };
 

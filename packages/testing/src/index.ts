@@ -22,3 +22,8 @@ export {
   type ProjectedDocuments,
   type ProjectOptions,
 } from './projections.js';
+export {
+  recordingTransport,
+  RecordingTransport,
+  type RecordingTransportOptions,
+} from './recording-transport.js';

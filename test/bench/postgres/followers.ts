@@ -1,4 +1,4 @@
-import { createApplication, documentProjection, EventCodec } from '@refold/core';
+import { createApplication, delivery, documentProjection, EventCodec } from '@refold/core';
 import { postgresStore } from '@refold/postgres';
 import { Deposited, emptyStatement, fold, Withdrawn, type Movement } from '../accounts.js';
 import type { Emmett } from './emmett.js';
@@ -30,6 +30,29 @@ export function followOurs({ url }: Logs): Open {
       });
     const application = createApplication({ store, projections: [projection] });
     await application.rebuild(projection, { after: await store.head() });
+    const stop = new AbortController();
+    const running = application.worker().run({ signal: stop.signal });
+    return {
+      append: (stream, event) => writer.append(stream, [codec.encode(event)]),
+      close: async () => {
+        stop.abort();
+        await running;
+        await Promise.all([store.close(), writer.close()]);
+      },
+    };
+  };
+}
+
+/** Refold's worker with a delivery to a handler in its process, on a connection pool of its own. */
+export function followDelivery({ url }: Logs): Open {
+  const codec = new EventCodec([Deposited, Withdrawn]);
+  return async (name, handled) => {
+    const writer = await postgresStore(url);
+    const store = await postgresStore(url);
+    const told = delivery(name, { startAt: 'end' })
+      .on(Deposited, ({ data }) => handled(data.reference))
+      .on(Withdrawn, ({ data }) => handled(data.reference));
+    const application = createApplication({ store, deliveries: [told] });
     const stop = new AbortController();
     const running = application.worker().run({ signal: stop.signal });
     return {

@@ -4,6 +4,7 @@ import { collectGarbage, type Bar, type Bench } from '../harness.js';
 import type { Emmett } from './emmett.js';
 import {
   followByHand,
+  followDelivery,
   followEmmett,
   followNotifications,
   followOurs,
@@ -20,6 +21,13 @@ export async function compareLatency(bench: Bench, logs: readonly Logs[], emmett
     await contenders.compareIdle(longest ? { atMost: 3 } : undefined);
     await contenders.compareLoaded();
   }
+}
+
+/** How long a delivery's handler in a worker waits for what was committed. */
+export async function compareDeliveryLatency(bench: Bench, one: Logs): Promise<void> {
+  const contenders = new Contenders(bench, one, undefined, followDelivery(one));
+  await contenders.compareIdle({ atMost: 3 });
+  await contenders.compareLoaded();
 }
 
 /** Appends a second under load: few enough for Emmett's reader. */
@@ -121,11 +129,13 @@ class Contenders {
   readonly #bench: Bench;
   readonly #logs: Logs;
   readonly #emmett: Emmett | undefined;
+  readonly #ours: Open;
 
-  constructor(bench: Bench, logs: Logs, emmett: Emmett | undefined) {
+  constructor(bench: Bench, logs: Logs, emmett: Emmett | undefined, ours = followOurs(logs)) {
     this.#bench = bench;
     this.#logs = logs;
     this.#emmett = emmett;
+    this.#ours = ours;
   }
 
   async compareIdle(bar: Bar | undefined): Promise<void> {
@@ -147,7 +157,7 @@ class Contenders {
 
   #all(): [Contender, ...Contender[]] {
     return [
-      new Contender('Refold', followOurs(this.#logs)),
+      new Contender('Refold', this.#ours),
       new Contender('a follower by hand', followByHand(this.#logs)),
       ...(this.#emmett ? [new Contender(EMMETT, followEmmett(this.#emmett))] : []),
     ];

@@ -1,6 +1,7 @@
 import { DefinitionError } from '../errors.js';
 import { toInstance, toPlain, usesClassTransformer } from '../events/class-transformer.js';
 import type { EventType } from '../events/event-type.js';
+import { MESSAGE_CATEGORY } from '../messages/message-stream.js';
 import { Aggregate, classNameOf, eventTypesOf } from './aggregate.js';
 import { checkSnapshotValue } from './snapshot-state.js';
 
@@ -71,6 +72,9 @@ export function checkAggregateOptions(
   const subject = `Aggregate "${category}"`;
   if (typeof category !== 'string' || !/^[A-Za-z0-9_.]{1,100}$/.test(category)) {
     throw new DefinitionError(subject, 'its category must be 1 to 100 letters, digits, dots or underscores');
+  }
+  if (category === MESSAGE_CATEGORY) {
+    throw new DefinitionError(subject, 'its category is that of the streams of messages: choose another');
   }
   if (!Number.isSafeInteger(version) || version < 1) {
     throw new DefinitionError(subject, `its version must be a whole number from 1, got ${String(version)}`);

@@ -30,7 +30,7 @@ export interface RepositoryContext {
   readonly append: (
     stream: string,
     events: readonly NewEvent[],
-    options: Pick<AppendOptions, 'expected' | 'transaction'>,
+    options: Pick<AppendOptions, 'expected' | 'transaction'> & { readonly messages?: readonly NewEvent[] },
   ) => Promise<AppendResult>;
   readonly state: Pick<StateStore, 'loadSnapshot' | 'saveSnapshot'>;
   readonly codec: EventCodec;
@@ -55,8 +55,8 @@ export interface LoadOptions {
 }
 
 /** What goes with the events of one save. */
-export interface SaveOptions {
-  /** Metadata for every event of this save; it wins over what `withMetadata` set. */
+export interface SaveOptions<A extends Aggregate = Aggregate> {
+  /** Metadata for every event and message of this save; it wins over what `withMetadata` set. */
   readonly metadata?: EventMetadata;
   /**
    * Load and append inside the transaction of this unit, see `AppendAllOptions`. There are no second attempts then: the
@@ -64,6 +64,11 @@ export interface SaveOptions {
    * throw the aggregate away: it takes its events for saved.
    */
   readonly transaction?: StateUnit;
+  /**
+   * Messages that go with the events, in the same transaction; see `Application.append`. A function is called with the
+   * aggregate each time before its events are appended. Where nothing was recorded, nothing is sent.
+   */
+  readonly messages?: readonly object[] | ((aggregate: A) => readonly object[]);
 }
 
 /** Where aggregates are loaded from: the store, or a transaction. */
@@ -139,7 +144,7 @@ export class Repository<A extends Aggregate> {
    * Appends what the aggregate has recorded, at the revision it was loaded at.
    * @throws RevisionConflictError if its stream has moved on; the recorded events stay pending
    */
-  async save(aggregate: A, options: SaveOptions = {}): Promise<SaveResult> {
+  async save(aggregate: A, options: SaveOptions<A> = {}): Promise<SaveResult> {
     const revision = revisionOf(aggregate);
     return this.#append(aggregate, revision < 0 ? 'no-stream' : revision, options);
   }
@@ -151,7 +156,7 @@ export class Repository<A extends Aggregate> {
   async create<Result>(
     id: string,
     act: (aggregate: A) => Result | Promise<Result>,
-    options: SaveOptions = {},
+    options: SaveOptions<A> = {},
   ): Promise<UpdateResult<Result>> {
     this.streamOf(id);
     return this.#actAndSave(this.#type.create(id), act, 'no-stream', options);
@@ -166,7 +171,7 @@ export class Repository<A extends Aggregate> {
   async update<Result>(
     id: string,
     act: (aggregate: A) => Result | Promise<Result>,
-    options: SaveOptions = {},
+    options: SaveOptions<A> = {},
   ): Promise<UpdateResult<Result>> {
     return this.#retrying(id, act, options, true);
   }
@@ -175,7 +180,7 @@ export class Repository<A extends Aggregate> {
   async upsert<Result>(
     id: string,
     act: (aggregate: A) => Result | Promise<Result>,
-    options: SaveOptions = {},
+    options: SaveOptions<A> = {},
   ): Promise<UpdateResult<Result>> {
     return this.#retrying(id, act, options, false);
   }
@@ -193,7 +198,7 @@ export class Repository<A extends Aggregate> {
   async #retrying<Result>(
     id: string,
     act: (aggregate: A) => Result | Promise<Result>,
-    options: SaveOptions,
+    options: SaveOptions<A>,
     mustExist: boolean,
   ): Promise<UpdateResult<Result>> {
     const { transaction } = options;
@@ -216,7 +221,7 @@ export class Repository<A extends Aggregate> {
     aggregate: A,
     act: (aggregate: A) => Result | Promise<Result>,
     expected: ExpectedRevision,
-    options: SaveOptions,
+    options: SaveOptions<A>,
   ): Promise<UpdateResult<Result>> {
     const result = await act(aggregate);
     const saved = await this.#append(aggregate, expected, options);
@@ -229,17 +234,20 @@ export class Repository<A extends Aggregate> {
   async #append(
     aggregate: A,
     expected: ExpectedRevision,
-    { metadata, transaction }: SaveOptions,
+    { metadata, transaction, messages = [] }: SaveOptions<A>,
   ): Promise<SaveResult> {
     const { append, codec } = this.#context;
     const before = revisionOf(aggregate);
     const pending = aggregateInternals.peekPending(aggregate);
     if (pending.length === 0) return { revision: before, position: undefined };
     const carried = currentMetadata(metadata);
-    const events = pending.map((event) => codec.encode(event, carried));
+    const encode = (event: object): NewEvent => codec.encode(event, carried);
+    const events = pending.map(encode);
+    const beside = typeof messages === 'function' ? messages(aggregate) : messages;
     const { position } = await append(this.streamOf(aggregate.id), events, {
       expected,
       transaction,
+      messages: beside.map(encode),
     });
     aggregateInternals.markSaved(aggregate, events.length);
     const revision = revisionOf(aggregate);

@@ -13,10 +13,11 @@ import type {
   Timer,
   WorkerPresence,
 } from '../store/processor-state.js';
+import type { InboxState } from '../store/inbox-state.js';
 import type { MemoryState } from './memory-state.js';
 
-/** The part of a memory store that keeps what processors know. */
-export abstract class MemoryProcessors implements ProcessorState {
+/** The part of a memory store that keeps what processors and inboxes know. */
+export abstract class MemoryProcessors implements ProcessorState, InboxState {
   /** Looks at what is committed. */
   protected abstract look<Result>(work: (state: MemoryState, now: number) => Result): Promise<Result>;
   /** Writes, when those who asked before have ended. */
@@ -129,5 +130,12 @@ export abstract class MemoryProcessors implements ProcessorState {
 
   timers(partition: PartitionKey & SliceRange, limit: number): Promise<readonly Timer[]> {
     return this.look(({ timers }) => timers.first(partition, limit));
+  }
+
+  forgetReceived(
+    inbox: string,
+    { olderThanMs, limit }: { readonly olderThanMs: number; readonly limit: number },
+  ): Promise<number> {
+    return this.change('forgetReceived', (state, now) => state.inbox.forget(inbox, now - olderThanMs, limit));
   }
 }

@@ -4,6 +4,7 @@ import type { Lease, PartitionKey, SliceRange } from '../store/processor-state.j
 import { equalRanges, furthestProgress, progressOf } from '../store/slice-progress.js';
 import { unprocessedOf, type EventPlace } from '../store/unprocessed.js';
 import type { Collection, Generation, LiveGeneration, Snapshot, StateStore } from '../store/state-store.js';
+import { MemoryInbox } from './memory-inbox.js';
 import { MemoryLetters } from './memory-letters.js';
 import { MemoryPartitions } from './memory-partitions.js';
 import { keyOf, MemoryTable } from './memory-table.js';
@@ -22,6 +23,7 @@ export class MemoryState {
   readonly partitions: MemoryPartitions;
   readonly letters: MemoryLetters;
   readonly timers: MemoryTimers;
+  readonly inbox: MemoryInbox;
   readonly workers = new MemoryWorkers();
   readonly #snapshots: MemoryTable<StoredSnapshot>;
   readonly #paused = new Set<string>();
@@ -37,6 +39,7 @@ export class MemoryState {
     this.partitions = new MemoryPartitions(below?.partitions);
     this.letters = new MemoryLetters(below?.letters);
     this.timers = new MemoryTimers(below?.timers);
+    this.inbox = new MemoryInbox(below?.inbox);
     this.#snapshots = new MemoryTable(below ? below.#snapshots : undefined);
     this.#inherited = new MemoryTable(below ? below.#inherited : undefined);
   }
@@ -47,6 +50,7 @@ export class MemoryState {
     this.partitions.commit();
     this.letters.commit();
     this.timers.commit();
+    this.inbox.commit();
     this.#snapshots.commit();
     this.#inherited.commit();
     for (const table of this.#documents.values()) table.commit();

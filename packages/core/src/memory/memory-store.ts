@@ -179,7 +179,7 @@ export class MemoryStore extends MemoryProcessors implements EventStore<MemoryUn
     return this.#mutex.run(async () => {
       const { layer, commit } = this.#layerOver(this.#committed);
       const scope = { open: true, layer };
-      const result = await this.#scopes.transaction(scope, new MemoryUnit(scope, layer), work);
+      const result = await this.#scopes.transaction(scope, new MemoryUnit(scope, layer, this.#clock), work);
       commit();
       this.#changes.advance(this.#log.head);
       return result;
@@ -311,7 +311,7 @@ export class MemoryStore extends MemoryProcessors implements EventStore<MemoryUn
     if (events.length > 0) {
       const recorded = events.map((event) => toRecorded(event));
       const scope = { open: true, layer };
-      await this.#scopes.run(scope, () => inline(recorded, new MemoryUnit(scope, layer)));
+      await this.#scopes.run(scope, () => inline(recorded, new MemoryUnit(scope, layer, this.#clock)));
     }
     commit();
     return results;

@@ -1,6 +1,8 @@
+import type { Clock } from '../clock.js';
 import { InvalidArgumentError, LeaseLostError } from '../errors.js';
 import { EventReader } from '../store/event-reader.js';
 import type { LogUnit, ReadAllOptions, ReadStreamOptions } from '../store/event-store.js';
+import type { ReceivedId, ReceivedPlace } from '../store/inbox-state.js';
 import { readAllRange, readStreamRange } from '../store/read-range.js';
 import type { DocumentAccess, LiveGeneration, Snapshot, StateUnit } from '../store/state-store.js';
 import type { DeadLetter, Fence, PartitionKey, Timer } from '../store/processor-state.js';
@@ -21,12 +23,14 @@ export class MemoryUnit implements StateUnit, LogUnit {
   readonly #scope: TransactionScope;
   readonly #state: MemoryState;
   readonly #log: MemoryLog;
+  readonly #clock: Clock;
 
   /** @internal `transaction` and inline hooks hand it out. */
-  constructor(scope: TransactionScope, { state, log }: MemoryLayer) {
+  constructor(scope: TransactionScope, { state, log }: MemoryLayer, clock: Clock) {
     this.#scope = scope;
     this.#state = state;
     this.#log = log;
+    this.#clock = clock;
   }
 
   /** @throws InvalidArgumentError when used, if the generation has no such collection */
@@ -68,6 +72,16 @@ export class MemoryUnit implements StateUnit, LogUnit {
   ): Promise<readonly boolean[]> {
     this.#check();
     return this.#state.timers.remove(owner, timers);
+  }
+
+  async receive(message: ReceivedId): Promise<boolean> {
+    this.#check();
+    return this.#state.inbox.receive(message, this.#clock.now());
+  }
+
+  async receiveInSequence(place: ReceivedPlace): Promise<boolean> {
+    this.#check();
+    return this.#state.inbox.receiveInSequence(place, this.#clock.now());
   }
 
   async live(processor: string): Promise<LiveGeneration | undefined> {

@@ -5,9 +5,15 @@ import type { EventStore } from '../store/event-store.js';
 import type { StateStore, StateUnit } from '../store/state-store.js';
 import type { Wakeup } from './wakeup.js';
 
+/** What processors need of a log. */
+export type ProcessorLog<Unit extends StateUnit = StateUnit> = Pick<
+  EventStore<Unit>,
+  'head' | 'changes' | 'readAll'
+>;
+
 /** What every processor of an application works with. */
 export interface ProcessorContext<Unit extends StateUnit = StateUnit> {
-  readonly log: EventStore<Unit>;
+  readonly log: ProcessorLog<Unit>;
   readonly state: StateStore<Unit>;
   readonly codec: EventCodec;
   readonly clock: Clock;

@@ -14,21 +14,29 @@ export class FeedEvent {
   readonly event: RecordedEvent;
   readonly failure: HandlerError | undefined;
   readonly #sequenceOf: (event: RecordedEvent) => string | undefined;
+  readonly #slice: number | undefined;
   #sequence: Sequence | undefined;
 
   constructor(
     event: RecordedEvent,
     failure: HandlerError | undefined,
     sequenceOf: (event: RecordedEvent) => string | undefined,
+    slice: number | undefined,
   ) {
     this.event = event;
     this.failure = failure;
     this.#sequenceOf = sequenceOf;
+    this.#slice = slice;
   }
 
   /** Computed when somebody asks, and once: a lone partition need not know before something fails. */
   get sequence(): Sequence {
-    return (this.#sequence ??= sequenceOfEvent(this.event, this.failure, this.#sequenceOf));
+    return (this.#sequence ??= this.#computed());
+  }
+
+  #computed(): Sequence {
+    const sequence = sequenceOfEvent(this.event, this.failure, this.#sequenceOf);
+    return this.#slice === undefined ? sequence : { ...sequence, slice: this.#slice };
   }
 }
 
@@ -66,15 +74,18 @@ export class Feed<Unit extends StateUnit> {
   readonly #source: FeedSource<Unit>;
   readonly #filter: EventFilter;
   readonly #pageSize: number;
+  readonly #slice: number | undefined;
   readonly #reading = new Map<number, Promise<FeedPage | undefined>>();
   #pages: FeedPage[] = [];
   #head = 0;
 
-  constructor(processor: Processor<Unit>, source: FeedSource<Unit>, pageSize: number) {
+  /** With a slice, all events are in that one, whatever their sequences. */
+  constructor(processor: Processor<Unit>, source: FeedSource<Unit>, pageSize: number, slice?: number) {
     this.#sequenceOf = (event) => processor.sequenceOf(event);
     this.#source = source;
     this.#filter = filterOf(processor, source.codec);
     this.#pageSize = pageSize;
+    this.#slice = slice;
   }
 
   /** The log is known to reach up to here. */
@@ -130,9 +141,15 @@ export class Feed<Unit extends StateUnit> {
 
   #decoded(stored: RecordedEvent): FeedEvent {
     try {
-      return new FeedEvent(decodeOrFail(this.#source.codec, stored), undefined, this.#sequenceOf);
+      return new FeedEvent(
+        decodeOrFail(this.#source.codec, stored),
+        undefined,
+        this.#sequenceOf,
+        this.#slice,
+      );
     } catch (failure) {
-      if (failure instanceof HandlerError) return new FeedEvent(stored, failure, this.#sequenceOf);
+      if (failure instanceof HandlerError)
+        return new FeedEvent(stored, failure, this.#sequenceOf, this.#slice);
       throw failure;
     }
   }

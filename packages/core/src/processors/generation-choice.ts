@@ -10,7 +10,7 @@ import type { Processor } from './processor.js';
  * @throws ProcessorRolledBackError if this version was live and an older one was put back in its place
  */
 export async function generationFor<Unit extends StateUnit>(
-  processor: Processor<Unit>,
+  processor: Pick<Processor, 'name' | 'version' | 'collections' | 'partitions' | 'startAfter'>,
   state: StateStore<Unit>,
   log: Pick<EventStore, 'head' | 'readAll'>,
 ): Promise<Generation> {

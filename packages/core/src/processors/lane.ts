@@ -41,6 +41,8 @@ export interface LaneParts<Unit extends StateUnit> {
   readonly checkpoints: Checkpoints;
   readonly bound: Bound;
   readonly batchSize: number;
+  /** Whether all that the feed has is the partition's own, whatever its slices are. Default: if it has all slices. */
+  readonly whole?: boolean;
   readonly handling: HandlingContext;
   /** Called after every commit with the number of events that were handled. */
   readonly onCommit: (events: number) => void;
@@ -245,7 +247,7 @@ export class Lane<Unit extends StateUnit> {
 
   get #hasAllSlices(): boolean {
     const { firstSlice, lastSlice } = this.writer.lease;
-    return firstSlice === 0 && lastSlice === SLICES - 1;
+    return this.#parts.whole ?? (firstSlice === 0 && lastSlice === SLICES - 1);
   }
 
   /** One commit, unless something fails: then as many as there are failures more. */
@@ -320,14 +322,20 @@ export class Lane<Unit extends StateUnit> {
 
   /** Retries an event that failed, or gives it up by the policy; false if the signal ended it before. */
   async #settle(failed: FeedEvent, first: HandlerError, signal: AbortSignal): Promise<boolean> {
-    const { errors } = this.#parts.processor;
+    const { errors, guarantee } = this.#parts.processor;
     const { clock } = this.#parts.context;
+    // Its checkpoint has moved, and a retry could be the second time: whatever the error is, it is given up.
+    const once = guarantee === 'atMostOnce';
     const since = clock.now();
     let failure = first;
     // Attempts that failed for what passes by itself count for the wait alone.
     for (let tries = 1, attempts = 0; ; tries++) {
-      const kind = failure.cause instanceof ProcessDiedError ? 'permanent' : errors.kindOf(failure.cause);
+      const kind =
+        once || failure.cause instanceof ProcessDiedError ? 'permanent' : errors.kindOf(failure.cause);
       if (kind !== 'transient') attempts += 1;
+      if (kind === 'stop') {
+        throw new ProcessorStoppedError(this.#parts.processor.name, failedEvent(failed.event), failure.cause);
+      }
       if (kind === 'permanent' || (kind === 'retry' && attempts >= errors.maxAttempts)) {
         await this.#giveUp(failed, failure.cause, attempts);
         return true;

@@ -1,3 +1,4 @@
+import { TransportUnavailableError } from '../deliveries/transport-errors.js';
 import { LeaseLostError, messageOf, ProcessorStoppedError } from '../errors.js';
 import type { Lease, Partition } from '../store/processor-state.js';
 import type { StateUnit } from '../store/state-store.js';
@@ -102,7 +103,9 @@ export class Lanes<Unit extends StateUnit> {
 
   async #ended(lease: Lease, error: unknown): Promise<LaneEnd> {
     if (error instanceof LeaseLostError) return { kind: 'lost', error };
-    if (isTransient(error)) return { kind: 'unavailable', error };
+    // A log that is a broker's is out of reach as one in the store is.
+    const unavailable = isTransient(error) || error instanceof TransportUnavailableError;
+    if (unavailable) return { kind: 'unavailable', error };
     const stopped = stoppedError(lease.processor, error);
     await this.#recordFailure(lease, stopped);
     return { kind: 'stopped', error: stopped };

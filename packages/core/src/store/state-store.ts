@@ -1,4 +1,5 @@
 import type { Partition, ProcessorState, ProcessorUnit, SliceProgress } from './processor-state.js';
+import type { InboxState, InboxUnit } from './inbox-state.js';
 import type { DocumentPage, DocumentQuery, Indexes } from './document-query.js';
 
 /** What a read model consists of: a table of keyed JSON documents, or a table whose DDL the user writes. */
@@ -61,7 +62,7 @@ export interface DocumentAccess {
 }
 
 /** A transaction on the state; it is gone when the callback of `transaction` has ended. */
-export interface StateUnit extends ProcessorUnit {
+export interface StateUnit extends ProcessorUnit, InboxUnit {
   /** A generation's documents, as this transaction sees them. */
   documents(collection: string, generation: number): DocumentAccess;
   /** The physical name of a generation's table, quoted for SQL where the store has SQL. */
@@ -104,7 +105,7 @@ export type GenerationDocuments = Pick<DocumentReader, 'getMany' | 'entries'>;
  * Where processors keep what they know. The one atomic step that everything rests on: effects and checkpoint, guarded
  * by the lease's token, in one `transaction`.
  */
-export interface StateStore<Unit extends StateUnit = StateUnit> extends ProcessorState {
+export interface StateStore<Unit extends StateUnit = StateUnit> extends ProcessorState, InboxState {
   /**
    * Runs the callback in one transaction: what it returned is committed, what it threw undoes everything.
    * No other caller's writes become part of it, however long it awaits.

@@ -6,6 +6,8 @@ import { describeDocuments } from './documents.js';
 import { describeFinding } from './finding.js';
 import { describeGenerations } from './generations.js';
 import type { StoreHarness } from './harness.js';
+import { describeInbox } from './inbox.js';
+import { describeInboxModel } from './inbox-model.js';
 import { describeLeases } from './leases.js';
 import { describePartitionModel } from './partition-model.js';
 import { describePartitionRaces } from './partition-races.js';
@@ -33,6 +35,8 @@ export function describeStateStore(name: string, harness: StoreHarness<StateStor
     describeReopening(harness);
     describeDeadLetters(harness);
     describeTimers(harness);
+    describeInbox(harness);
+    describeInboxModel(harness);
     describeWorkerPresence(harness);
     describeDocuments(harness);
     describeFinding(harness);
