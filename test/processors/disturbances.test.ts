@@ -100,6 +100,43 @@ for (const { name, open } of stores) {
       expect(error).to.be.instanceOf(ProcessorStoppedError);
     });
 
+    it('go on with a processor that has stopped in them when it is resumed, wherever that is said', async () => {
+      let broken = true;
+      const projections = [balances({ broken: () => broken })];
+      const app = application({ projections, deliveries: [delivery('others').on(Deposited, () => {})] });
+      const { stop } = workUntilTheEnd(app, fixture, { leaseMs: 300 });
+      await app.append('account-1', [new Deposited(1)]);
+      const elsewhere = application({ projections });
+      const handle = elsewhere.processor('balances');
+      for (let round = 0; round < 2; round++) {
+        await until(async () => (await handle.status()).failure !== undefined);
+        broken = round === 0;
+        await handle.resume();
+      }
+      await elsewhere.waitFor('balances', 1);
+      await app.append('account-1', [new Deposited(1)]);
+      await elsewhere.waitFor('balances', 2);
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+      await stop();
+    });
+
+    it('end with all their errors when the last of their processors has stopped', async () => {
+      const app = application({
+        projections: [
+          balances({ broken: (amount) => amount === 1 }),
+          balances({ name: 'others', broken: (amount) => amount === 2 }),
+        ],
+      });
+      const { ended } = workUntilTheEnd(app, fixture, { leaseMs: 300 });
+      await app.append('account-1', [new Deposited(1)]);
+      await until(async () => (await app.processor('balances').status()).failure !== undefined);
+      await app.append('account-1', [new Deposited(2)]);
+      const error = await ended.catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(AggregateError);
+      const stopped = (error as AggregateError).errors.map((one: ProcessorStoppedError) => one.processor);
+      expect(stopped).to.deep.equal(['balances', 'others']);
+    });
+
     it('end without an error while the store is out of reach', async () => {
       await application({ projections: [balances()] }).catchUp();
       let reachable = true;

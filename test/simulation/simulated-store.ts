@@ -22,7 +22,7 @@ const WRITES = new Set([
 ]);
 const LOOKS = new Set([
   ...['partitions', 'pausedProcessors', 'workers', 'deadLetters', 'countDeadLetters', 'parkedSequences'],
-  ...['dueDeadLetters', 'generations', 'head'],
+  ...['dueDeadLetters', 'generations', 'head', 'resumes', 'unprocessed'],
 ]);
 
 /** How often a transaction takes its time. */

@@ -7,7 +7,7 @@ import {
 import type { RecordedEvent } from '../store/event-store.js';
 import type { Failure, Partition, WorkerPresence } from '../store/processor-state.js';
 import type { Generation, StateStore, StateUnit } from '../store/state-store.js';
-import type { Board, View } from './board.js';
+import { lookEveryMs, type Board, type View } from './board.js';
 import { Bound } from './bound.js';
 import type { ProcessorContext } from './context.js';
 import { holderOf, shareOf } from './fair-share.js';
@@ -58,8 +58,8 @@ interface Work<Unit extends StateUnit> {
   readonly visited: Set<number> | undefined;
 }
 
-/** How often a worker looks at what others do, at most. */
-const LOOK_MS = 1500;
+/** How long a follower waits for its version to be live, at most, before it looks again. */
+const VERSION_MS = 1500;
 
 /** How often a run that is to end somewhere looks whether others are there. */
 const PASSIVE_LOOK_MS = 50;
@@ -82,6 +82,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
   /** Whether there is a sign that the generation is no longer what it was. */
   #unsure = true;
   #meter: ProgressMeter | undefined;
+  #resumes: number | undefined;
   #said = '';
 
   constructor(processor: Processor<Unit>, context: ProcessorContext<Unit>, options: RunnerOptions) {
@@ -93,6 +94,11 @@ export class ProcessorRunner<Unit extends StateUnit> {
   /** What the partitions that it holds are doing. */
   reports(): LaneReport[] {
     return this.#lanes?.reports() ?? [];
+  }
+
+  /** How often the processor had been told to go on when this last looked; undefined before that. */
+  get resumes(): number | undefined {
+    return this.#resumes;
   }
 
   /**
@@ -147,7 +153,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
         this.#say(`${error.message}; until then this worker leaves it alone`);
         // What ended before is no news any more: it would have this ask again and again without a rest.
         this.#fresh = false;
-        await this.#rest(LOOK_MS, signal);
+        await this.#rest(VERSION_MS, signal);
       }
     }
     return undefined;
@@ -351,11 +357,13 @@ export class ProcessorRunner<Unit extends StateUnit> {
   async #look(goal: Goal): Promise<View> {
     const age = this.#fresh ? 0 : goal === 'follow' ? this.#lookMs : PASSIVE_LOOK_MS;
     this.#fresh = false;
-    return this.#options.board.look(age);
+    const view = await this.#options.board.look(age);
+    this.#resumes = view.resumes.get(this.processor.name) ?? 0;
+    return view;
   }
 
   get #lookMs(): number {
-    return Math.min(LOOK_MS, this.#options.leaseMs / 4);
+    return lookEveryMs(this.#options.leaseMs);
   }
 
   #pauseMs(goal: Goal): number {
