@@ -162,6 +162,53 @@ for (const { name, open } of stores) {
       await stop();
     });
 
+    it('let go of a partition whose lease runs out while the store is out of reach, whatever they retry', async () => {
+      let isAway = false;
+      let attempts = 0;
+      let hung = 0;
+      const handled: number[] = [];
+      const warnings: string[] = [];
+      const cut: Store = new Proxy(store, {
+        get(target, key) {
+          const found: unknown = Reflect.get(target, key);
+          if (typeof found !== 'function') return found;
+          return (...args: unknown[]): unknown => {
+            if (!isAway || key === 'readAll') return Reflect.apply(found, target, args);
+            // The renewal is one of those that nobody ever answers.
+            if (key === 'renewLeases') return new Promise(() => (hung += 1));
+            return Promise.reject(new StoreUnavailableError(String(key)));
+          };
+        },
+      });
+      const notes = delivery('notes', {
+        classify: () => 'transient',
+        retry: { firstDelayMs: 1, maxDelayMs: 1 },
+      });
+      const app = application({
+        store: cut,
+        logger: { ...silentLogger, warn: (message) => void warnings.push(message) },
+        deliveries: [
+          notes.on(Deposited, () => {
+            attempts += 1;
+            throw new Error('not now');
+          }),
+        ],
+      });
+      const other = application({
+        deliveries: [notes.on(Deposited, ({ data: { amount } }) => void handled.push(amount))],
+      });
+      await other.append('account-1', [new Deposited(1)]);
+      workUntilTheEnd(app, fixture, { leaseMs: 300 });
+      await until(() => attempts > 0);
+      isAway = true;
+      await until(() => warnings.some((one) => one.includes('a lease of "notes" expires by itself')));
+      expect(hung).to.equal(1);
+      const before = attempts;
+      workUntilTheEnd(other, fixture, { leaseMs: 300 });
+      await other.waitFor('notes', 1);
+      expect({ attempts, handled }).to.deep.equal({ attempts: before, handled: [1] });
+    });
+
     it('do not take failures of one process for its death', async () => {
       let broken = true;
       const notes = delivery('notes', { onError: 'stop', retry: { maxAttempts: 6, firstDelayMs: 1 } }).on(
