@@ -100,6 +100,43 @@ for (const { name, open } of stores) {
       expect(error).to.be.instanceOf(ProcessorStoppedError);
     });
 
+    it('go on with a processor that has stopped in them when it is resumed, wherever that is said', async () => {
+      let broken = true;
+      const projections = [balances({ broken: () => broken })];
+      const app = application({ projections, deliveries: [delivery('others').on(Deposited, () => {})] });
+      const { stop } = workUntilTheEnd(app, fixture, { leaseMs: 300 });
+      await app.append('account-1', [new Deposited(1)]);
+      const elsewhere = application({ projections });
+      const handle = elsewhere.processor('balances');
+      for (let round = 0; round < 2; round++) {
+        await until(async () => (await handle.status()).failure !== undefined);
+        broken = round === 0;
+        await handle.resume();
+      }
+      await elsewhere.waitFor('balances', 1);
+      await app.append('account-1', [new Deposited(1)]);
+      await elsewhere.waitFor('balances', 2);
+      expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+      await stop();
+    });
+
+    it('end with all their errors when the last of their processors has stopped', async () => {
+      const app = application({
+        projections: [
+          balances({ broken: (amount) => amount === 1 }),
+          balances({ name: 'others', broken: (amount) => amount === 2 }),
+        ],
+      });
+      const { ended } = workUntilTheEnd(app, fixture, { leaseMs: 300 });
+      await app.append('account-1', [new Deposited(1)]);
+      await until(async () => (await app.processor('balances').status()).failure !== undefined);
+      await app.append('account-1', [new Deposited(2)]);
+      const error = await ended.catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(AggregateError);
+      const stopped = (error as AggregateError).errors.map((one: ProcessorStoppedError) => one.processor);
+      expect(stopped).to.deep.equal(['balances', 'others']);
+    });
+
     it('end without an error while the store is out of reach', async () => {
       await application({ projections: [balances()] }).catchUp();
       let reachable = true;
@@ -123,6 +160,53 @@ for (const { name, open } of stores) {
       const { stop } = workUntilTheEnd(app, fixture);
       await until(() => asked);
       await stop();
+    });
+
+    it('let go of a partition whose lease runs out while the store is out of reach, whatever they retry', async () => {
+      let isAway = false;
+      let attempts = 0;
+      let hung = 0;
+      const handled: number[] = [];
+      const warnings: string[] = [];
+      const cut: Store = new Proxy(store, {
+        get(target, key) {
+          const found: unknown = Reflect.get(target, key);
+          if (typeof found !== 'function') return found;
+          return (...args: unknown[]): unknown => {
+            if (!isAway || key === 'readAll') return Reflect.apply(found, target, args);
+            // The renewal is one of those that nobody ever answers.
+            if (key === 'renewLeases') return new Promise(() => (hung += 1));
+            return Promise.reject(new StoreUnavailableError(String(key)));
+          };
+        },
+      });
+      const notes = delivery('notes', {
+        classify: () => 'transient',
+        retry: { firstDelayMs: 1, maxDelayMs: 1 },
+      });
+      const app = application({
+        store: cut,
+        logger: { ...silentLogger, warn: (message) => void warnings.push(message) },
+        deliveries: [
+          notes.on(Deposited, () => {
+            attempts += 1;
+            throw new Error('not now');
+          }),
+        ],
+      });
+      const other = application({
+        deliveries: [notes.on(Deposited, ({ data: { amount } }) => void handled.push(amount))],
+      });
+      await other.append('account-1', [new Deposited(1)]);
+      workUntilTheEnd(app, fixture, { leaseMs: 300 });
+      await until(() => attempts > 0);
+      isAway = true;
+      await until(() => warnings.some((one) => one.includes('a lease of "notes" expires by itself')));
+      expect(hung).to.equal(1);
+      const before = attempts;
+      workUntilTheEnd(other, fixture, { leaseMs: 300 });
+      await other.waitFor('notes', 1);
+      expect({ attempts, handled }).to.deep.equal({ attempts: before, handled: [1] });
     });
 
     it('do not take failures of one process for its death', async () => {

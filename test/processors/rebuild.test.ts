@@ -17,6 +17,7 @@ import {
   documentsOf,
   expectedBalances,
   Fixture,
+  overriding,
   stores,
   type AnyProjection,
 } from './fixture.js';
@@ -319,16 +320,5 @@ for (const { name, open } of stores) {
       const [last] = await app.events({ types: [Deposited], direction: 'backward', limit: 1 }).toArray();
       expect(last?.data).to.be.instanceOf(Deposited).and.have.property('amount', 9);
     });
-  });
-}
-
-/** A store with some of its methods replaced. */
-function overriding(store: Store, methods: Partial<Store>): Store {
-  return new Proxy(store, {
-    get(target, name) {
-      if (name in methods) return Reflect.get(methods, name) as unknown;
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
   });
 }

@@ -22,7 +22,7 @@ const WRITES = new Set([
 ]);
 const LOOKS = new Set([
   ...['partitions', 'pausedProcessors', 'workers', 'deadLetters', 'countDeadLetters', 'parkedSequences'],
-  ...['dueDeadLetters', 'generations', 'head'],
+  ...['dueDeadLetters', 'generations', 'head', 'resumes', 'unprocessed'],
 ]);
 
 /** How often a transaction takes its time. */
@@ -147,19 +147,15 @@ function watched(world: World, unit: MemoryUnit, moves: Move[], activated: Activ
       if (name === 'activate') {
         const activate: MemoryUnit['activate'] = async (processor, generation) => {
           const live = await target.live(processor);
+          const replaced = { processor, generation: live?.generation.generation ?? 0, limit: 10_000 };
+          const letters = await world.store.deadLetters(replaced);
+          const givenUp = await world.store.deadLetters({ ...replaced, discarded: true });
           await target.activate(processor, generation);
           const next = await target.live(processor);
-          if (next) world.activated(processor, next, live);
+          if (next) world.activated(processor, next, live, [...letters, ...givenUp]);
           activated.push({ processor, generation, replaced: live?.generation.generation });
         };
         return activate;
-      }
-      if (name === 'park') {
-        const park: MemoryUnit['park'] = async (letters) => {
-          await target.park(letters);
-          world.parked(letters);
-        };
-        return park;
       }
       const found: unknown = Reflect.get(target, name);
       return typeof found === 'function' ? (found.bind(target) as Call) : found;

@@ -215,6 +215,8 @@ class Simulation {
     const last = this.#scheduler.steps + REST_WITHIN_STEPS;
     while (busy() && this.#scheduler.now < deadline && this.#scheduler.steps < last)
       if (!(await this.#scheduler.step())) break;
+    // What has failed before it was healed is told of first.
+    await this.#pass(1);
     await this.#resumeAll();
     this.#fresh.add(this.#start(1));
     if (this.#upgraded) this.#fresh.add(this.#start(2));

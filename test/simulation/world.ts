@@ -35,12 +35,11 @@ export class World implements Machine {
   healed = false;
   readonly #isReset: (processor: string) => boolean;
   readonly #events: KnownEvent[] = [];
-  /** Events that were dead letters at some time. */
-  readonly #parked = new Set<string>();
+  /** Events whose dead letters were given up in a generation that was replaced. */
+  readonly #givenUp = new Set<string>();
   /** The furthest position behind which a generation of each processor has begun. */
   readonly #skipped = new Map<string, number>();
-  /** What earlier live generations had processed when a generation became live. */
-  readonly #before = new Map<string, readonly SliceProgress[]>();
+  readonly #before = new Map<string, Before>();
 
   /** `isReset` says of which processors somebody resets. */
   constructor(scheduler: Scheduler, random: Random, isReset: (processor: string) => boolean = () => false) {
@@ -75,20 +74,34 @@ export class World implements Machine {
     });
   }
 
-  /** A generation becomes live in the place of another. Where nothing is reset, it is no less far. */
-  activated(processor: string, next: LiveGeneration, live: LiveGeneration | undefined): void {
+  /** A generation becomes live in the place of another, with its letters. Where nothing is reset, it is no less far. */
+  activated(
+    processor: string,
+    next: LiveGeneration,
+    live: LiveGeneration | undefined,
+    letters: readonly DeadLetter[],
+  ): void {
     const { generation } = next.generation;
     const furthest = sliceProgress(next);
     const behind = sliceProgress(live).findIndex((position, slice) => position > (furthest[slice] ?? 0));
     if (behind >= 0 && !this.#isReset(processor))
       this.complain(`"${processor}" generation ${generation} is swapped in, less far in slice ${behind}`);
-    const earlier = live ? (this.#before.get(`${processor} ${live.generation.generation}`) ?? []) : [];
-    const parts = (live?.partitions ?? []).flatMap((one) => [one, ...one.ahead]);
-    this.#before.set(`${processor} ${generation}`, [...earlier, ...parts]);
+    if (live) this.#before.set(`${processor} ${generation}`, this.#beforeAfter(live, letters));
   }
 
-  parked(letters: readonly Pick<DeadLetter, 'processor' | 'position'>[]): void {
-    for (const { processor, position } of letters) this.#parked.add(`${processor} ${position}`);
+  /** What is processed, and what is not, when a live generation is replaced. */
+  #beforeAfter({ generation, partitions }: LiveGeneration, letters: readonly DeadLetter[]): Before {
+    const { processor, startedAfter } = generation;
+    const { parts, owed } = this.#before.get(`${processor} ${generation.generation}`) ?? NOTHING_BEFORE;
+    const own = partitions.flatMap((one) => [one, ...one.ahead]);
+    const left = [...owed].filter(
+      ([position, sequence]) => position <= startedAfter || !isDone(own, sequence, position),
+    );
+    for (const { position, sequence, discarded } of letters) {
+      if (discarded) this.#givenUp.add(`${processor} ${position}`);
+      else if (owed.has(position) || !isDone(parts, sequence, position)) left.push([position, sequence]);
+    }
+    return { parts: [...parts, ...own], owed: new Map(left) };
   }
 
   /** A generation begins behind a position. */
@@ -97,18 +110,29 @@ export class World implements Machine {
   }
 
   /**
-   * Whether an event was passed over in some generation without having been handled, as a dead letter or since the
-   * generation began behind it. To later generations it is a replay all the same.
+   * Whether an event was passed over in some generation without having been handled, since its dead letter was given up
+   * or the generation began behind it. To later generations it is a replay all the same.
    */
   wasPassedOver(processor: string, position: number): boolean {
-    return this.#parked.has(`${processor} ${position}`) || position <= (this.#skipped.get(processor) ?? 0);
+    return this.#givenUp.has(`${processor} ${position}`) || position <= (this.#skipped.get(processor) ?? 0);
   }
 
   /** Whether an earlier generation has processed an event of a sequence. */
   wasProcessed(processor: string, generation: number, sequence: string, position: number): boolean {
-    return isDone(this.#before.get(`${processor} ${generation}`) ?? [], sequence, position);
+    const { parts, owed } = this.#before.get(`${processor} ${generation}`) ?? NOTHING_BEFORE;
+    return !owed.has(position) && isDone(parts, sequence, position);
   }
 }
+
+/** What earlier live generations had processed when a generation became live. */
+interface Before {
+  /** How far they were. */
+  readonly parts: readonly SliceProgress[];
+  /** What they had passed and not processed, by position: the sequences. */
+  readonly owed: ReadonlyMap<number, string>;
+}
+
+const NOTHING_BEFORE: Before = { parts: [], owed: new Map() };
 
 /** How far each slice of a generation is. */
 function sliceProgress(live: LiveGeneration | undefined): number[] {

@@ -2,14 +2,9 @@ import type { Aggregate } from './aggregates/aggregate.js';
 import { aggregateTypeOf, type AggregateClass, type AggregateType } from './aggregates/aggregate-type.js';
 import type { AnyDecider, Decider, DeciderAggregate } from './aggregates/decider.js';
 import { Repository, type RepositoryContext, type RepositoryOptions } from './aggregates/repository.js';
+import { checkNames, checkStreams } from './application-checks.js';
 import { systemClock, type Clock } from './clock.js';
-import {
-  DefinitionError,
-  ImportItemError,
-  InvalidArgumentError,
-  UnknownProcessorError,
-  UnsupportedError,
-} from './errors.js';
+import { ImportItemError, InvalidArgumentError, UnknownProcessorError, UnsupportedError } from './errors.js';
 import { EventCodec } from './events/codec.js';
 import { currentMetadata } from './events/correlation.js';
 import type { DataOf, EventType } from './events/event-type.js';
@@ -20,7 +15,7 @@ import {
   type ArchiveMessagesOptions,
   type ArchiveMessagesResult,
 } from './messages/archive-messages.js';
-import { appendBeside, MESSAGE_CATEGORY } from './messages/message-stream.js';
+import { appendBeside } from './messages/message-stream.js';
 import type { DocumentProjection } from './processors/document-projection.js';
 import { InlineProjections } from './processors/inline.js';
 import type { ProcessorContext } from './processors/context.js';
@@ -130,7 +125,7 @@ export class Application<Unit extends StateUnit = StateUnit> {
     const { logger = consoleLogger, clock = systemClock } = options;
     const aggregateTypes = aggregates.map((one) => aggregateTypeOf(one));
     const unbound: readonly Processor<Unit>[] = [...projections, ...deliveries];
-    checkNames([...unbound, ...processManagers]);
+    checkNames({ projections, deliveries, processManagers });
     checkStreams(processManagers, aggregateTypes);
     const codec = new EventCodec([
       ...aggregateTypes.flatMap(({ eventTypes }) => eventTypes),
@@ -454,47 +449,4 @@ export function createApplication<Unit extends StateUnit>(
   options: ApplicationOptions<Unit>,
 ): Application<Unit> {
   return new Application(options);
-}
-
-/** Names are checkpoints and tables: two projections that share one would overwrite each other. */
-function checkNames<Unit extends StateUnit>(all: readonly Processor<Unit>[]): void {
-  const owners = new Map<string, string>();
-  const processors = new Set<string>();
-  for (const { name, collections, eventTypes, everyType } of all) {
-    if (processors.has(name)) throw new DefinitionError(`Projection "${name}"`, 'there are two of that name');
-    processors.add(name);
-    if (eventTypes.length === 0 && !everyType) {
-      throw new DefinitionError(
-        `Projection "${name}"`,
-        'it handles no event: add handlers with .on(EventType, …)',
-      );
-    }
-    for (const collection of collections) {
-      const owner = owners.get(collection.name);
-      if (owner !== undefined) {
-        throw new DefinitionError(
-          `Projection "${name}"`,
-          `"${collection.name}" is written by "${owner}" already`,
-        );
-      }
-      owners.set(collection.name, name);
-    }
-  }
-}
-
-/** The state of a process manager and the aggregates of a category would be in the same streams. */
-function checkStreams(managers: readonly AnyProcessManager[], types: readonly AggregateType[]): void {
-  for (const { name } of managers) {
-    if (name === MESSAGE_CATEGORY) {
-      throw new DefinitionError(
-        `Process manager "${name}"`,
-        'the category of its streams is that of messages',
-      );
-    }
-    if (!types.some(({ category }) => category === name)) continue;
-    throw new DefinitionError(
-      `Process manager "${name}"`,
-      'an aggregate has this name for its category: call one of them otherwise',
-    );
-  }
 }

@@ -6,6 +6,8 @@ export interface Clock {
   now(): number;
   /** Resolves after `ms` milliseconds, or at once when the signal aborts (it never rejects). */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Milliseconds since any moment, which nobody can set: leases end by it. Default: `now`. */
+  monotonic?(): number;
 }
 
 /** The system's clock. */
@@ -14,4 +16,10 @@ export const systemClock: Clock = {
   sleep: async (ms, signal) => {
     await sleep(ms, undefined, { signal }).catch(() => undefined);
   },
+  monotonic: () => performance.now(),
 };
+
+/** @internal Milliseconds that are only good to be compared with each other. */
+export function monotonicOf(clock: Clock): number {
+  return clock.monotonic?.() ?? clock.now();
+}

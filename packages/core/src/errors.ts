@@ -270,7 +270,8 @@ export class StoreBusyError extends RefoldError {
 
 /**
  * The connection to the database broke, or could not be made. A read has told nothing. Of a transaction it is not known
- * whether it was committed: look before repeating it. An append never throws this; see AppendOutcomeUnknownError.
+ * whether it was committed: look before repeating it. An append throws this only if none of it was sent, so that nothing
+ * of it happened; see AppendOutcomeUnknownError for one that was.
  */
 export class StoreUnavailableError extends RefoldError {
   readonly code = 'STORE_UNAVAILABLE';

@@ -324,6 +324,7 @@ export {
   splitProgress,
   type RangeProgress,
 } from './store/slice-progress.js';
+export { unprocessedOf, type EventPlace, type GenerationWork } from './store/unprocessed.js';
 
 export { ChangeSignal } from './store/change-signal.js';
 export { GroupCommit, type GroupCommitOptions, type Settled } from './store/group-commit.js';

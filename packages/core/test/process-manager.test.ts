@@ -89,7 +89,7 @@ describe('the definition of a process manager', () => {
     const manager = processManager('account').on(Deposited, () => undefined);
     const create = (...processManagers: AnyProcessManager[]) =>
       thrownBy(() => createApplication({ store, aggregates: [Account], processManagers }));
-    expect((await create(processManager('p'))).message).to.match(/handles no event/);
+    expect((await create(processManager('p'))).message).to.match(/^Process manager "p": it handles no event/);
     expect((await create(manager)).message).to.match(/an aggregate has this name for its category/);
     const messages = processManager('message').on(Deposited, () => undefined);
     expect((await create(messages)).message).to.match(/is that of messages/);

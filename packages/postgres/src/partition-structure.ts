@@ -29,12 +29,14 @@ export class PartitionStructure {
   readonly #partitions: string;
   readonly #generations: string;
   readonly #pauses: string;
+  readonly #resumes: string;
 
   constructor(schema: Schema) {
     this.#schema = schema;
     this.#partitions = schema.of('partitions');
     this.#generations = schema.of('generations');
     this.#pauses = schema.of('pauses');
+    this.#resumes = schema.of('resumes');
   }
 
   /** One at a time changes the generations of a processor, what partitions they have, and whether it is paused. */
@@ -42,6 +44,14 @@ export class PartitionStructure {
     await query(transaction, 'select pg_advisory_xact_lock(1382377071, hashtext($1))', [
       `generations ${this.#schema.name} ${processor}`,
     ]);
+  }
+
+  /** The partitions of a generation as they are now. */
+  async of(runner: Runner, { processor, generation }: Generation): Promise<Partition[]> {
+    const where = 'where processor = $1 and generation = $2::int order by first_slice';
+    return (await selectPartitions(runner, this.#partitions, where, [processor, generation])).map(
+      toPartition,
+    );
   }
 
   /** The partitions of the live generation; nobody else moves them before the transaction has ended. */
@@ -167,7 +177,18 @@ export class PartitionStructure {
   async endPause(transaction: Runner, processor: string): Promise<void> {
     await this.lock(transaction, processor);
     await query(transaction, `delete from ${this.#pauses} where processor = $1`, [processor]);
+    await query(
+      transaction,
+      `insert into ${this.#resumes} as r values ($1, 1) on conflict (processor) do update set times = r.times + 1`,
+      [processor],
+    );
     await this.reopen(transaction, processor, ', failure = null');
+  }
+
+  async resumes(runner: Runner): Promise<ReadonlyMap<string, number>> {
+    const select = `select processor, times from ${this.#resumes}`;
+    const rows = await query<{ processor: string; times: string }>(runner, select);
+    return new Map(rows.map(({ processor, times }) => [processor, Number(times)]));
   }
 
   async paused(runner: Runner): Promise<string[]> {

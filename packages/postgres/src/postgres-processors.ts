@@ -94,6 +94,10 @@ export abstract class PostgresProcessors {
     );
   }
 
+  resumes(): Promise<ReadonlyMap<string, number>> {
+    return this.look(({ structure }, runner) => structure.resumes(runner));
+  }
+
   pausedProcessors(): Promise<readonly string[]> {
     return this.look(({ structure }, runner) => structure.paused(runner));
   }

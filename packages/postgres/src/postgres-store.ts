@@ -262,6 +262,10 @@ export class PostgresStore
     );
   }
 
+  unprocessed(processor: string, generation: number): Promise<readonly number[]> {
+    return this.#read(() => this.#tables.unprocessed(this.#sql, processor, generation));
+  }
+
   documents(collection: string, indexes?: Indexes): DocumentReader {
     this.#check();
     const of = { collection, view: this.#schema.of(collection), indexes };

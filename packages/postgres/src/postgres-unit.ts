@@ -109,6 +109,10 @@ export class PostgresUnit implements StateUnit, LogUnit {
     await this.#context.tables.activate(this.sql, processor, generation);
   }
 
+  unprocessed(processor: string, generation: number): Promise<readonly number[]> {
+    return this.#context.tables.unprocessed(this.sql, processor, generation);
+  }
+
   loadSnapshot(stream: string): Promise<Snapshot | undefined> {
     return this.#context.tables.loadSnapshot(this.sql, stream);
   }

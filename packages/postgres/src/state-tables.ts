@@ -3,8 +3,11 @@ import {
   furthestProgress,
   InvalidArgumentError,
   progressOf,
+  unprocessedOf,
+  type EventPlace,
   type Generation,
   type LiveGeneration,
+  type Partition,
   type SliceProgress,
   type Snapshot,
   type StateStore,
@@ -19,6 +22,7 @@ import { PartitionStructure } from './partition-structure.js';
 import { PartitionTable } from './partition-table.js';
 import type { Schema } from './schema.js';
 import { TimerTable } from './timer-table.js';
+import { UnprocessedTable } from './unprocessed-table.js';
 import { WorkerTable } from './worker-table.js';
 
 interface GenerationRow {
@@ -44,6 +48,7 @@ export class StateTables {
   readonly structure: PartitionStructure;
   readonly letters: DeadLetterTable;
   readonly timers: TimerTable;
+  readonly #inherited: UnprocessedTable;
   readonly workers: WorkerTable;
   readonly inbox: InboxTables;
 
@@ -55,6 +60,7 @@ export class StateTables {
     this.structure = new PartitionStructure(schema);
     this.letters = new DeadLetterTable(schema);
     this.timers = new TimerTable(schema);
+    this.#inherited = new UnprocessedTable(schema);
     this.workers = new WorkerTable(schema);
     this.inbox = new InboxTables(schema);
   }
@@ -159,6 +165,14 @@ export class StateTables {
     return { ...retired, status: 'building' };
   }
 
+  async unprocessed(runner: Runner, processor: string, generation: number): Promise<number[]> {
+    const all = await this.generations(runner, processor);
+    const found = all.find((one) => one.generation === generation);
+    if (!found) return [];
+    const partitions = await this.structure.of(runner, found);
+    return (await this.#unprocessedOf(runner, found, partitions)).map(({ position }) => position);
+  }
+
   async loadSnapshot(runner: Runner, stream: string): Promise<Snapshot | undefined> {
     const [row] = await query<{ stream: string; revision: string; version: number; state: string }>(
       runner,
@@ -199,6 +213,7 @@ export class StateTables {
   async #replace(transaction: postgres.TransactionSql, live: Generation, next: Generation): Promise<void> {
     await this.#setStatus(transaction, live, 'retired');
     const partitions = await this.structure.retire(transaction, live);
+    await this.#inherited.put(transaction, next, await this.#unprocessedOf(transaction, live, partitions));
     const replayed = furthestProgress([...live.replayed, ...progressOf(partitions)]);
     await query(
       transaction,
@@ -209,11 +224,23 @@ export class StateTables {
     await hideCollections(transaction, this.#schema, gone);
   }
 
+  /** The partitions are to be read before: what is parked behind them meanwhile is not left out. */
+  async #unprocessedOf(
+    runner: Runner,
+    generation: Generation,
+    partitions: readonly Partition[],
+  ): Promise<readonly EventPlace[]> {
+    const inherited = await this.#inherited.of(runner, generation);
+    const letters = await this.#inherited.letters(runner, generation);
+    return unprocessedOf({ generation, partitions, letters, inherited });
+  }
+
   async #drop(transaction: postgres.TransactionSql, generation: Generation): Promise<void> {
     // First the partitions: whoever commits for one of them right now is waited for, and comes too late afterwards.
     await this.structure.remove(transaction, generation);
     await this.letters.removeAll(transaction, generation);
     await this.timers.removeAll(transaction, generation);
+    await this.#inherited.removeAll(transaction, generation);
     await dropTables(transaction, this.#schema, generation.collections, generation.generation);
     await this.#setStatus(transaction, generation, 'dropped');
   }

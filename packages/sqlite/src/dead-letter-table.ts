@@ -1,6 +1,7 @@
 import {
   toJson,
   type DeadLetter,
+  type EventPlace,
   type Generation,
   type LetterError,
   type LetterQuery,
@@ -84,6 +85,16 @@ export class DeadLetterTable {
       )
       .all({ ...selectionValues(selection), discarded: Number(discarded), after, limit });
     return (rows as LetterRow[]).map(toLetter);
+  }
+
+  /** Where those of a generation are that hold something back. */
+  open({ processor, generation }: Pick<Generation, 'processor' | 'generation'>): EventPlace[] {
+    return this.#statements
+      .objects(
+        `select position, slice from refold_dead_letters
+         where processor = ? and generation = ? and discarded_at is null`,
+      )
+      .all(processor, generation) as EventPlace[];
   }
 
   count(processor?: string): { processor: string; generation: number; count: number }[] {

@@ -180,8 +180,14 @@ export class PartitionTable {
       if (fence) run(`update refold_partitions set ${FENCE} where processor = ?`);
     } else {
       run('delete from refold_pauses where processor = ?');
+      run('insert into refold_resumes values (?, 1) on conflict do update set times = times + 1');
       run('update refold_partitions set failure = null where processor = ? and failure is not null');
     }
+  }
+
+  resumes(): ReadonlyMap<string, number> {
+    const rows = this.#statements.objects('select processor, times from refold_resumes').all();
+    return new Map((rows as { processor: string; times: number }[]).map((one) => [one.processor, one.times]));
   }
 
   paused(): string[] {

@@ -75,6 +75,10 @@ export abstract class SqliteProcessors {
     return this.change('setPaused', (tables) => tables.partitions.setPaused(processor, paused, fence));
   }
 
+  resumes(): Promise<ReadonlyMap<string, number>> {
+    return this.look(({ partitions }) => partitions.resumes());
+  }
+
   pausedProcessors(): Promise<readonly string[]> {
     return this.look((tables) => tables.partitions.paused());
   }

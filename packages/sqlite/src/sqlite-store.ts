@@ -231,6 +231,10 @@ export class SqliteStore extends SqliteProcessors implements EventStore<SqliteUn
     return this.#write('reopenGeneration', () => this.#tables.reopenGeneration(processor, generation));
   }
 
+  unprocessed(processor: string, generation: number): Promise<readonly number[]> {
+    return this.look((tables) => tables.unprocessed(processor, generation).map(({ position }) => position));
+  }
+
   documents(collection: string, indexes?: Indexes): DocumentReader {
     this.#check();
     const of = { collection, indexes };

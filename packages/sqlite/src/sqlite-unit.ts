@@ -135,6 +135,11 @@ export class SqliteUnit implements StateUnit, LogUnit {
     this.#tables.activate(processor, generation);
   }
 
+  async unprocessed(processor: string, generation: number): Promise<readonly number[]> {
+    checkOpen(this.#scope);
+    return this.#tables.unprocessed(processor, generation).map(({ position }) => position);
+  }
+
   async loadSnapshot(stream: string): Promise<Snapshot | undefined> {
     checkOpen(this.#scope);
     return this.#tables.loadSnapshot(stream);

@@ -3,6 +3,8 @@ import {
   furthestProgress,
   InvalidArgumentError,
   progressOf,
+  unprocessedOf,
+  type EventPlace,
   type Generation,
   type SliceProgress,
   type Snapshot,
@@ -15,6 +17,7 @@ import { InboxTables } from './inbox-tables.js';
 import { PartitionTable } from './partition-table.js';
 import type { Statements } from './statements.js';
 import { TimerTable } from './timer-table.js';
+import { UnprocessedTable } from './unprocessed-table.js';
 import { WorkerTable } from './worker-table.js';
 
 /** What a new generation is made of; see StateStore.createGeneration. */
@@ -38,6 +41,7 @@ export class StateTables {
   readonly partitions: PartitionTable;
   readonly letters: DeadLetterTable;
   readonly timers: TimerTable;
+  readonly #inherited: UnprocessedTable;
   readonly workers: WorkerTable;
   readonly inbox: InboxTables;
 
@@ -47,6 +51,7 @@ export class StateTables {
     this.partitions = new PartitionTable(statements);
     this.letters = new DeadLetterTable(statements);
     this.timers = new TimerTable(statements);
+    this.#inherited = new UnprocessedTable(statements);
     this.workers = new WorkerTable(statements);
     this.inbox = new InboxTables(statements);
   }
@@ -124,6 +129,11 @@ export class StateTables {
     return { ...retired, status: 'building' };
   }
 
+  unprocessed(processor: string, generation: number): readonly EventPlace[] {
+    const found = this.generations(processor).find((one) => one.generation === generation);
+    return found ? this.#unprocessedOf(found) : [];
+  }
+
   loadSnapshot(stream: string): Snapshot | undefined {
     const row = this.#statements
       .objects('select stream, revision, version, state from refold_snapshots where stream = ?')
@@ -166,9 +176,11 @@ export class StateTables {
 
   /** Retires the live generation; the next one keeps how far it was, or what took its place before. */
   #replace(live: Generation, next: Generation): void {
+    const unprocessed = this.#unprocessedOf(live);
     const replayed = furthestProgress([...live.replayed, ...progressOf(this.partitions.of(live))]);
     this.#setStatus(live, 'retired');
     this.partitions.fence(live);
+    this.#inherited.put(next, unprocessed);
     this.#statements
       .run('update refold_generations set replayed = ? where processor = ? and generation = ?')
       .run(JSON.stringify(replayed), next.processor, next.generation);
@@ -176,11 +188,21 @@ export class StateTables {
     hideCollections(this.#database, gone);
   }
 
+  #unprocessedOf(generation: Generation): readonly EventPlace[] {
+    return unprocessedOf({
+      generation,
+      partitions: this.partitions.of(generation),
+      letters: this.letters.open(generation),
+      inherited: this.#inherited.of(generation),
+    });
+  }
+
   #drop(generation: Generation): void {
     dropTables(this.#database, generation.collections, generation.generation);
     this.partitions.remove(generation);
     this.letters.removeAll(generation);
     this.timers.removeAll(generation);
+    this.#inherited.removeAll(generation);
     this.#setStatus(generation, 'dropped');
   }
 

@@ -45,6 +45,11 @@ export class MemoryLetters {
       .map((one) => structuredClone(one));
   }
 
+  /** Those of a generation that hold something back. */
+  open(owner: Pick<DeadLetter, 'processor' | 'generation'>): DeadLetter[] {
+    return this.#of(owner).filter(holdsBack);
+  }
+
   count(processor?: string): { processor: string; generation: number; count: number }[] {
     const counts = new Map<string, { processor: string; generation: number; count: number }>();
     for (const letter of this.#rows.rows().filter(holdsBack)) {

@@ -75,6 +75,10 @@ export abstract class MemoryProcessors implements ProcessorState, InboxState {
     return this.change('setPaused', (state) => state.setPaused(processor, paused, fence));
   }
 
+  resumes(): Promise<ReadonlyMap<string, number>> {
+    return this.look((state) => state.resumes());
+  }
+
   pausedProcessors(): Promise<readonly string[]> {
     return this.look((state) => state.pausedProcessors());
   }

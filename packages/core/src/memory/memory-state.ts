@@ -2,6 +2,7 @@ import { DefinitionError, InvalidArgumentError, UnsupportedError } from '../erro
 import { toJson } from '../store/prepare-append.js';
 import type { Lease, PartitionKey, SliceRange } from '../store/processor-state.js';
 import { equalRanges, furthestProgress, progressOf } from '../store/slice-progress.js';
+import { unprocessedOf, type EventPlace } from '../store/unprocessed.js';
 import type { Collection, Generation, LiveGeneration, Snapshot, StateStore } from '../store/state-store.js';
 import { MemoryInbox } from './memory-inbox.js';
 import { MemoryLetters } from './memory-letters.js';
@@ -26,6 +27,9 @@ export class MemoryState {
   readonly workers = new MemoryWorkers();
   readonly #snapshots: MemoryTable<StoredSnapshot>;
   readonly #paused = new Set<string>();
+  readonly #resumes = new Map<string, number>();
+  /** What each generation inherited when it took the place of another. */
+  readonly #inherited: MemoryTable<readonly EventPlace[]>;
   readonly #documents = new Map<string, MemoryTable<string>>();
   readonly #newest = new Map<string, number>();
 
@@ -37,6 +41,7 @@ export class MemoryState {
     this.timers = new MemoryTimers(below?.timers);
     this.inbox = new MemoryInbox(below?.inbox);
     this.#snapshots = new MemoryTable(below ? below.#snapshots : undefined);
+    this.#inherited = new MemoryTable(below ? below.#inherited : undefined);
   }
 
   /** Writes this layer into the state below it. */
@@ -47,6 +52,7 @@ export class MemoryState {
     this.timers.commit();
     this.inbox.commit();
     this.#snapshots.commit();
+    this.#inherited.commit();
     for (const table of this.#documents.values()) table.commit();
   }
 
@@ -91,6 +97,7 @@ export class MemoryState {
     this.partitions.remove(found);
     this.letters.removeAll(processor, generation);
     this.timers.removeAll(found);
+    this.#inherited.delete(keyOf(processor, generation));
   }
 
   reopenGeneration(processor: string, generation: number): Generation {
@@ -113,10 +120,26 @@ export class MemoryState {
       return;
     }
     const done = progressOf(live.partitions);
+    this.#inherited.set(
+      keyOf(processor, generation),
+      this.unprocessed(processor, live.generation.generation),
+    );
     this.#putGeneration({ ...live.generation, status: 'retired' });
     this.partitions.fence(processor, live.generation.generation);
     const replayed = Object.freeze(furthestProgress([...live.generation.replayed, ...done]));
     this.#putGeneration({ ...next, status: 'live', replayed });
+  }
+
+  unprocessed(processor: string, generation: number): readonly EventPlace[] {
+    const key = keyOf(processor, generation);
+    const found = this.#generations.get(key);
+    if (!found) return [];
+    return unprocessedOf({
+      generation: found,
+      partitions: this.partitions.of(found),
+      letters: this.letters.open(found).map(({ position, slice }) => ({ position, slice })),
+      inherited: this.#inherited.get(key) ?? [],
+    });
   }
 
   live(processor: string): LiveGeneration | undefined {
@@ -135,7 +158,13 @@ export class MemoryState {
     if (paused) this.#paused.add(processor);
     else this.#paused.delete(processor);
     if (paused && fence) this.partitions.fence(processor);
-    if (!paused) this.partitions.forgetFailures(processor);
+    if (paused) return;
+    this.#resumes.set(processor, (this.#resumes.get(processor) ?? 0) + 1);
+    this.partitions.forgetFailures(processor);
+  }
+
+  resumes(): ReadonlyMap<string, number> {
+    return new Map(this.#resumes);
   }
 
   pausedProcessors(): string[] {

@@ -216,6 +216,11 @@ export class MemoryStore extends MemoryProcessors implements EventStore<MemoryUn
     return this.#change('reopenGeneration', () => this.#state.reopenGeneration(processor, generation));
   }
 
+  async unprocessed(processor: string, generation: number): Promise<readonly number[]> {
+    this.#check();
+    return this.#state.unprocessed(processor, generation).map(({ position }) => position);
+  }
+
   documents(collection: string, indexes?: Indexes): DocumentReader {
     this.#check();
     const find = (): MemoryTable<string> | undefined => {

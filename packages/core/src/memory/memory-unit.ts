@@ -94,6 +94,11 @@ export class MemoryUnit implements StateUnit, LogUnit {
     this.#state.activate(processor, generation);
   }
 
+  async unprocessed(processor: string, generation: number): Promise<readonly number[]> {
+    this.#check();
+    return this.#state.unprocessed(processor, generation).map(({ position }) => position);
+  }
+
   async loadSnapshot(stream: string): Promise<Snapshot | undefined> {
     this.#check();
     return this.#state.loadSnapshot(stream);

@@ -7,6 +7,16 @@ export interface View {
   readonly partitions: readonly Partition[];
   readonly workers: readonly WorkerPresence[];
   readonly paused: ReadonlySet<string>;
+  /** How often each processor was told to go on. */
+  readonly resumes: ReadonlyMap<string, number>;
+}
+
+/** How often a worker looks at what others do, at most. */
+const LOOK_MS = 1500;
+
+/** How often a worker with leases of this length looks at what others do. */
+export function lookEveryMs(leaseMs: number): number {
+  return Math.min(LOOK_MS, leaseMs / 4);
 }
 
 /** How a worker tells others that it is there; a run that only catches up does not, and takes nothing from anybody. */
@@ -64,12 +74,13 @@ export class Board {
   }
 
   async #read(): Promise<View> {
-    const [workers, partitions, paused] = await Promise.all([
+    const [workers, partitions, paused, resumes] = await Promise.all([
       this.#announce(),
       this.#state.partitions(),
       this.#state.pausedProcessors(),
+      this.#state.resumes(),
     ]);
-    return { workers, partitions, paused: new Set(paused) };
+    return { workers, partitions, paused: new Set(paused), resumes };
   }
 
   async #announce(): Promise<readonly WorkerPresence[]> {

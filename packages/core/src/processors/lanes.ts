@@ -3,7 +3,7 @@ import { LeaseLostError, messageOf, ProcessorStoppedError } from '../errors.js';
 import type { Lease, Partition } from '../store/processor-state.js';
 import type { StateUnit } from '../store/state-store.js';
 import { Lane, type LaneParts, type LaneReport } from './lane.js';
-import type { LeaseKeeper } from './lease-keeper.js';
+import type { KeptLease, LeaseKeeper } from './lease-keeper.js';
 import { failedEvent, HandlerError } from './processor.js';
 import { isTransient } from './transient.js';
 
@@ -17,6 +17,13 @@ interface Running<Unit extends StateUnit> {
   readonly lane: Lane<Unit>;
   readonly stop: AbortController;
   readonly ended: Promise<void>;
+}
+
+/** A lease on its way. */
+interface Held {
+  readonly lease: Lease;
+  readonly kept: KeptLease;
+  readonly stop: AbortController;
 }
 
 /** What lanes are started with beside their lease. */
@@ -57,13 +64,15 @@ export class Lanes<Unit extends StateUnit> {
 
   /** Takes the lease of a partition and starts to work on it; false if another holds it. */
   async start(partition: Partition): Promise<boolean> {
-    const { holder, leaseMs, context } = this.#options;
+    const { holder, leaseMs, leases, context } = this.#options;
+    const askedAt = leases.now();
     const lease = await context.state.acquireLease(partition, { holder, ttlMs: leaseMs });
     if (!lease) return false;
     const stop = new AbortController();
     const handling = { ...this.#options.handling, signal: stop.signal };
     const lane = new Lane(lease, { ...this.#options, handling });
-    const ended = this.#run(lane, lease, stop, partition).then((end) => {
+    const kept = leases.keep(lease, askedAt);
+    const ended = this.#run(lane, { lease, kept, stop }, partition).then((end) => {
       this.#running.delete(lease.firstSlice);
       this.#options.onEnd(lease.firstSlice, end);
     });
@@ -87,14 +96,13 @@ export class Lanes<Unit extends StateUnit> {
 
   async #run(
     lane: Lane<Unit>,
-    lease: Lease,
-    stop: AbortController,
+    { lease, kept, stop }: Held,
     { failure, crashes }: Partition,
   ): Promise<LaneEnd> {
     const { state } = this.#options.context;
-    const kept = this.#options.leases.keep(lease);
     const abort = (): void => stop.abort();
     kept.lost.addEventListener('abort', abort, { once: true });
+    if (kept.lost.aborted) abort();
     try {
       if (failure) await state.recordFailure(lease, undefined);
       await lane.run(stop.signal, lease.crashes > crashes);

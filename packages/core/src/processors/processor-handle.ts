@@ -120,7 +120,8 @@ export class ProcessorHandle<Unit extends StateUnit = StateUnit> {
 
   /**
    * Begins anew behind a position, at once: read models are empty and fill again, dead letters and timers are gone. What
-   * it processed before is a replay for its handlers. To keep a read model readable meanwhile, `rebuild` it instead.
+   * it processed before is a replay for its handlers, and what its dead letters held back is not. To keep a read model
+   * readable meanwhile, `rebuild` it instead.
    */
   async reset({ to = 0 }: { readonly to?: number } = {}): Promise<void> {
     checkPosition('to', to);

@@ -4,10 +4,11 @@ import {
   ProcessorRolledBackError,
   ProcessorStoppedError,
 } from '../errors.js';
+import type { RecordedEvent } from '../store/event-store.js';
 import type { Failure, Partition, WorkerPresence } from '../store/processor-state.js';
 import type { Generation, StateStore, StateUnit } from '../store/state-store.js';
-import type { Board, View } from './board.js';
 import { BacklogWatch } from '../deliveries/flow/backlog-watch.js';
+import { lookEveryMs, type Board, type View } from './board.js';
 import { Bound } from './bound.js';
 import type { ProcessorContext } from './context.js';
 import { holderOf, shareOf } from './fair-share.js';
@@ -19,7 +20,7 @@ import { Lanes, type LaneEnd } from './lanes.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { Processor } from './processor.js';
 import { ProgressMeter, type OnProgress } from './progress.js';
-import { replayCheck } from './replay-check.js';
+import { ReplayCheck } from './replay-check.js';
 import { swapIn } from './swap.js';
 import { untilAvailable } from './transient.js';
 import { Wakeup } from './wakeup.js';
@@ -51,14 +52,15 @@ interface Work<Unit extends StateUnit> {
   /** The live generation that it is built beside. */
   readonly beside: number | undefined;
   readonly bound: Bound;
+  readonly replays: ReplayCheck<Unit>;
   readonly lanes: Lanes<Unit>;
   readonly feed: Feed<Unit>;
   /** The partitions whose dead letters were looked at, where there are some and the run is to end. */
   readonly visited: Set<number> | undefined;
 }
 
-/** How often a worker looks at what others do, at most. */
-const LOOK_MS = 1500;
+/** How long a follower waits for its version to be live, at most, before it looks again. */
+const VERSION_MS = 1500;
 
 /** How often a run that is to end somewhere looks whether others are there. */
 const PASSIVE_LOOK_MS = 50;
@@ -82,6 +84,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
   /** Whether there is a sign that the generation is no longer what it was. */
   #unsure = true;
   #meter: ProgressMeter | undefined;
+  #resumes: number | undefined;
   #said = '';
 
   constructor(processor: Processor<Unit>, context: ProcessorContext<Unit>, options: RunnerOptions) {
@@ -94,6 +97,11 @@ export class ProcessorRunner<Unit extends StateUnit> {
   /** What the partitions that it holds are doing. */
   reports(): LaneReport[] {
     return this.#lanes?.reports() ?? [];
+  }
+
+  /** How often the processor had been told to go on when this last looked; undefined before that. */
+  get resumes(): number | undefined {
+    return this.#resumes;
   }
 
   /**
@@ -148,7 +156,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
         this.#say(`${error.message}; until then this worker leaves it alone`);
         // What ended before is no news any more: it would have this ask again and again without a rest.
         this.#fresh = false;
-        await this.#rest(LOOK_MS, signal);
+        await this.#rest(VERSION_MS, signal);
       }
     }
     return undefined;
@@ -158,13 +166,10 @@ export class ProcessorRunner<Unit extends StateUnit> {
   async #work(generation: Generation, goal: Goal, signal: AbortSignal, beside?: number): Promise<boolean> {
     const bound = new Bound(goal === 'follow' ? Infinity : goal.to, { final: goal !== 'follow' });
     const visited = goal !== 'follow' && (await this.#hasLetters(generation)) ? new Set<number>() : undefined;
-    const work = {
-      generation,
-      beside,
-      bound,
-      visited,
-      ...this.#open(generation, bound, beside !== undefined),
-    };
+    const replays = new ReplayCheck(this.processor, generation, beside);
+    await this.#available(() => replays.learn(this.#context.state), signal);
+    const opened = this.#open(generation, bound, replays);
+    const work = { generation, beside, bound, replays, visited, ...opened };
     this.#lanes = work.lanes;
     this.#fresh = true;
     this.#unsure = true;
@@ -202,9 +207,8 @@ export class ProcessorRunner<Unit extends StateUnit> {
       return 'goOn';
     }
     if (bound.final && lanes.size === 0 && own.every((one) => this.#isDone(one, work))) return 'reached';
-    // Others are not there yet: meanwhile the live one has moved on, and the swap should have little to make up.
     if (beside !== undefined && lanes.size === 0)
-      bound.raise(leastOf(partitions, { processor: name, generation: beside }));
+      await this.#raise(work, leastOf(partitions, { processor: name, generation: beside }));
     const failure = this.#failedElsewhere(own, lanes);
     if (failure) await this.#halt(failure, bound, lanes);
     else {
@@ -212,6 +216,13 @@ export class ProcessorRunner<Unit extends StateUnit> {
       if (!bound.final && lanes.size > 0) await this.#backlog.look(own, lanes);
     }
     return 'goOn';
+  }
+
+  /** Others are not there yet: meanwhile the live one has moved on, and the swap should have little to make up. */
+  async #raise({ bound, replays }: Work<Unit>, to: number): Promise<void> {
+    if (to <= bound.to) return;
+    await replays.learn(this.#context.state);
+    bound.raise(to);
   }
 
   /** The workers that run the same code of this processor. */
@@ -279,7 +290,11 @@ export class ProcessorRunner<Unit extends StateUnit> {
     await lanes.stop();
   }
 
-  #open(generation: Generation, bound: Bound, besideLive: boolean): { lanes: Lanes<Unit>; feed: Feed<Unit> } {
+  #open(
+    generation: Generation,
+    bound: Bound,
+    replays: ReplayCheck<Unit>,
+  ): { lanes: Lanes<Unit>; feed: Feed<Unit> } {
     const { checkpoints, batchSize, leases, holder, leaseMs, onProgress } = this.#options;
     const { processor } = this;
     const context = this.#context;
@@ -291,7 +306,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
       if (this.#meter)
         onProgress?.(this.#meter.at(position, Math.max(position, Math.min(bound.to, feed.head))));
     };
-    const handling = { isReplay: replayCheck(processor, generation, besideLive) };
+    const handling = { isReplay: (event: RecordedEvent): boolean => replays.isReplay(event) };
     const lanes: Lanes<Unit> = new Lanes({
       ...{
         processor,
@@ -348,11 +363,13 @@ export class ProcessorRunner<Unit extends StateUnit> {
   async #look(goal: Goal): Promise<View> {
     const age = this.#fresh ? 0 : goal === 'follow' ? this.#lookMs : PASSIVE_LOOK_MS;
     this.#fresh = false;
-    return this.#options.board.look(age);
+    const view = await this.#options.board.look(age);
+    this.#resumes = view.resumes.get(this.processor.name) ?? 0;
+    return view;
   }
 
   get #lookMs(): number {
-    return Math.min(LOOK_MS, this.#options.leaseMs / 4);
+    return lookEveryMs(this.#options.leaseMs);
   }
 
   #pauseMs(goal: Goal): number {

@@ -2,7 +2,7 @@ import { LeaseLostError, ProcessorStoppedError } from '../errors.js';
 import type { RecordedEvent } from '../store/event-store.js';
 import type { DeadLetter, Partition } from '../store/processor-state.js';
 import { sliceOf } from '../store/slices.js';
-import type { Generation, StateUnit } from '../store/state-store.js';
+import type { Generation, LiveGeneration, StateUnit } from '../store/state-store.js';
 import type { ProcessorContext } from './context.js';
 import type { Sequence } from './feed.js';
 import { dropReplaced } from './generation-choice.js';
@@ -57,8 +57,7 @@ class Swap<Unit extends StateUnit> {
     try {
       const swapped = await state.transaction(async (unit) => {
         const live = await unit.live(processor);
-        if (!(await this.#bringForward(partitions, parked.flat(), live?.partitions ?? [], unit)))
-          return false;
+        if (!(await this.#bringForward(partitions, parked.flat(), live, unit))) return false;
         await unit.activate(processor, generation);
         return true;
       });
@@ -74,7 +73,7 @@ class Swap<Unit extends StateUnit> {
   async #bringForward(
     partitions: readonly Partition[],
     parked: readonly string[],
-    live: readonly Partition[],
+    live: LiveGeneration | undefined,
     unit: Unit,
   ): Promise<boolean> {
     // Nobody reads what such a handler does: it may be behind, as long as everything has its turn, once.
@@ -82,7 +81,7 @@ class Swap<Unit extends StateUnit> {
     const inline = this.#processor.mode === 'inline';
     const furthest = Math.max(
       0,
-      ...live.flatMap((one) => [one, ...one.ahead]).map(({ position }) => position),
+      ...(live?.partitions ?? []).flatMap((one) => [one, ...one.ahead]).map(({ position }) => position),
     );
     const to = inline ? Infinity : furthest;
     if (!inline && !hasLog(unit)) return partitions.every(({ position }) => position >= to);
@@ -90,7 +89,7 @@ class Swap<Unit extends StateUnit> {
     const options = {
       to,
       codec: this.#context.codec,
-      isReplay: replayOf(this.#processor, live),
+      isReplay: live ? await replayOf(this.#processor, live, unit) : undefined,
       letterOf: (event: RecordedEvent, sequence: Sequence) => this.#letterOf(event, sequence, sequences),
     };
     for (const partition of partitions)
@@ -130,15 +129,17 @@ class Swap<Unit extends StateUnit> {
   }
 }
 
-/** What the live generation has handled is a replay for the one that takes its place. */
-function replayOf<Unit extends StateUnit>(
+/** What the live generation has handled is a replay for the one that takes its place, but not its dead letters. */
+async function replayOf<Unit extends StateUnit>(
   processor: Processor<Unit>,
-  live: readonly Partition[],
-): (event: RecordedEvent) => boolean {
-  const parts = live.flatMap((one) => [one, ...one.ahead]);
-  if (parts.length === 0) return () => false;
-  const least = Math.min(...live.map(({ position }) => position));
+  { generation, partitions }: LiveGeneration,
+  unit: Unit,
+): Promise<(event: RecordedEvent) => boolean> {
+  const unprocessed = new Set(await unit.unprocessed(generation.processor, generation.generation));
+  const parts = partitions.flatMap((one) => [one, ...one.ahead]);
+  const least = Math.min(...partitions.map(({ position }) => position));
   return (event) => {
+    if (unprocessed.has(event.position)) return false;
     if (event.position <= least) return true;
     const slice = sliceOf(processor.sequenceOf(event) ?? event.stream);
     return parts.some((part) => isIn(part, slice) && event.position <= part.position);

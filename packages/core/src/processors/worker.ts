@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { hostname } from 'node:os';
-import { InvalidArgumentError, ProcessorStoppedError } from '../errors.js';
+import { InvalidArgumentError, messageOf, ProcessorStoppedError } from '../errors.js';
 import type { Generation, StateUnit } from '../store/state-store.js';
-import { Board } from './board.js';
+import { Board, lookEveryMs } from './board.js';
 import type { ProcessorContext } from './context.js';
 import { fireDueTimers } from './due-timers.js';
 import { dropReplaced, generationFor } from './generation-choice.js';
@@ -13,6 +13,7 @@ import { LeaseKeeper } from './lease-keeper.js';
 import type { Processor } from './processor.js';
 import type { OnProgress } from './progress.js';
 import { ProcessorRunner, sharingKey, type RunnerOptions } from './runner.js';
+import { StoppedProcessors } from './stopped-processors.js';
 import { isTransient, untilAvailable } from './transient.js';
 
 /** How a worker holds and handles its processors. */
@@ -74,8 +75,9 @@ export class Worker<Unit extends StateUnit = StateUnit> {
 
   /**
    * Follows the log with all processors until the signal aborts. A processor that stops at an error stops alone, which
-   * is logged at once and kept in its status; the others go on. Resolves when all have ended.
-   * @throws ProcessorStoppedError of the processor that stopped, or an AggregateError of several
+   * is logged at once and kept in its status; the others go on, and so does this one when it is resumed. Resolves when
+   * all have ended.
+   * @throws ProcessorStoppedError of the processor that stopped and was not resumed, or an AggregateError of several
    */
   async run(options: RunOptions = {}): Promise<void> {
     const signal = forMany(options.signal);
@@ -87,19 +89,17 @@ export class Worker<Unit extends StateUnit = StateUnit> {
       report: () =>
         [...runners.values()].map((one) => ({ processor: one.processor.name, lanes: one.reports() })),
     });
-    for (const one of this.#processors) runners.set(one, this.#runner(one, board, true));
+    const stopped = new StoppedProcessors(this.#processors.length);
     try {
-      await this.#all(
-        (processor) => this.#follow(processor, runners, board, signal),
-        signal,
-        // Others take its share of a processor that has stopped here.
-        (processor) => runners.delete(processor),
+      await Promise.all(
+        this.#processors.map((one) => this.#keepFollowing(one, { runners, board, stopped }, signal)),
       );
     } finally {
       await board.leave().catch((error: unknown) => {
         this.#context.logger.warn(`worker "${this.name}" is forgotten when its time is up: ${String(error)}`);
       });
     }
+    throwAll(stopped.errors);
   }
 
   /**
@@ -166,15 +166,52 @@ export class Worker<Unit extends StateUnit = StateUnit> {
     await this.#inline.catchUp(processor, signal);
   }
 
-  async #follow(
+  /** Follows the log with one processor, and again whenever it is resumed after an error while others go on. */
+  async #keepFollowing(
     processor: Processor<Unit>,
-    runners: ReadonlyMap<Processor<Unit>, ProcessorRunner<Unit>>,
-    board: Board,
+    { runners, board, stopped }: Following<Unit>,
     signal: AbortSignal,
   ): Promise<void> {
-    if (processor.mode === 'inline') return this.#followInline(processor, signal);
-    const runner = runners.get(processor) ?? this.#runner(processor, board, true);
+    const waiting = AbortSignal.any([signal, stopped.over]);
+    for (;;) {
+      const runner = this.#runner(processor, board, true);
+      runners.set(processor, runner);
+      const failure = await this.#failureOf(processor, () => this.#follow(runner, signal), signal);
+      if (!failure) return stopped.end();
+      // Others take its share meanwhile.
+      runners.delete(processor);
+      stopped.stop(processor.name, failure.error);
+      if (!(await this.#isResumed(processor, runner.resumes, board, waiting))) return;
+      stopped.resume(processor.name);
+      this.#context.logger.info(`"${processor.name}" is resumed`);
+    }
+  }
+
+  async #follow(runner: ProcessorRunner<Unit>, signal: AbortSignal): Promise<void> {
+    if (runner.processor.mode === 'inline') return this.#followInline(runner.processor, signal);
     await runner.run('follow', signal);
+  }
+
+  /** Waits until a processor was told to go on more often than `before`; false if the signal aborts first. */
+  async #isResumed(
+    { name }: Processor<Unit>,
+    before: number | undefined,
+    board: Board,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { clock, control } = this.#context;
+    const everyMs = lookEveryMs(this.#options.leaseMs);
+    let known = before;
+    let woken = known === undefined;
+    while (!signal.aborted) {
+      // Those that run say so when the store is out of reach.
+      const { resumes } = await board.look(woken ? 0 : everyMs).catch(() => ({ resumes: undefined }));
+      const times = resumes && (resumes.get(name) ?? 0);
+      known ??= times;
+      if (times !== undefined && known !== undefined && times > known) return true;
+      woken = await control.wait(everyMs, clock, signal);
+    }
+    return false;
   }
 
   /** Appends keep an inline projection; the worker sees to events that were appended without it. */
@@ -218,27 +255,41 @@ export class Worker<Unit extends StateUnit = StateUnit> {
   }
 
   /** Runs every processor to its own end; says at once when one stops, and throws when all have ended. */
-  async #all(
-    work: (processor: Processor<Unit>) => Promise<void>,
-    signal: AbortSignal,
-    onStop: (processor: Processor<Unit>) => void = () => {},
-  ): Promise<void> {
-    const failures: unknown[] = [];
-    const runs = this.#processors.map(async (processor) => {
-      try {
-        await untilAvailable(`processor "${processor.name}"`, () => work(processor), this.#context, signal);
-      } catch (error) {
-        // It was told to end while the store was out of reach: that is no reason to fail.
-        if (signal.aborted && isTransient(error)) return;
-        failures.push(error);
-        onStop(processor);
-        this.#context.logger.error(error instanceof Error ? error.message : String(error));
-      }
-    });
-    await Promise.all(runs);
-    if (failures.length === 1) throw failures[0];
-    if (failures.length > 1) throw new AggregateError(failures, `${failures.length} processors stopped`);
+  async #all(work: (processor: Processor<Unit>) => Promise<void>, signal: AbortSignal): Promise<void> {
+    const ends = await Promise.all(
+      this.#processors.map((one) => this.#failureOf(one, () => work(one), signal)),
+    );
+    throwAll(ends.flatMap((end) => (end ? [end.error] : [])));
   }
+
+  /** What a processor stopped at, which is logged at once; undefined if it has come to its end. */
+  async #failureOf(
+    { name }: Processor<Unit>,
+    work: () => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<{ readonly error: unknown } | undefined> {
+    try {
+      await untilAvailable(`processor "${name}"`, work, this.#context, signal);
+      return undefined;
+    } catch (error) {
+      // It was told to end while the store was out of reach: that is no reason to fail.
+      if (signal.aborted && isTransient(error)) return undefined;
+      this.#context.logger.error(messageOf(error));
+      return { error };
+    }
+  }
+}
+
+/** What the processors of one run share. */
+interface Following<Unit extends StateUnit> {
+  readonly runners: Map<Processor<Unit>, ProcessorRunner<Unit>>;
+  readonly board: Board;
+  readonly stopped: StoppedProcessors;
+}
+
+function throwAll(errors: readonly unknown[]): void {
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1) throw new AggregateError(errors, `${errors.length} processors stopped`);
 }
 
 /** A signal that aborts with the one given, and that any number of processors may listen to. */

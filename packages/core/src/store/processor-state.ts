@@ -187,6 +187,11 @@ export interface ProcessorState {
    * their holders, so that nothing of what they have in hand is committed. Ending the pause forgets failures.
    */
   setPaused(processor: string, paused: boolean, options?: { readonly fence?: boolean }): Promise<void>;
+  /**
+   * How often each processor was told to go on, by `setPaused` with false, whether it was paused or not. Those that never
+   * were are left out.
+   */
+  resumes(): Promise<ReadonlyMap<string, number>>;
   /** The names of the processors that are paused. */
   pausedProcessors(): Promise<readonly string[]>;
 

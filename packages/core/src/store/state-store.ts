@@ -76,6 +76,8 @@ export interface StateUnit extends ProcessorUnit, InboxUnit {
    * here does well to begin with `live`, which takes the locks in the order in which everyone does.
    */
   activate(processor: string, generation: number): Promise<void>;
+  /** Like `unprocessed` of the store, as this transaction sees it. */
+  unprocessed(processor: string, generation: number): Promise<readonly number[]>;
   /** Like `loadSnapshot` of the store, as this transaction sees it. */
   loadSnapshot(stream: string): Promise<Snapshot | undefined>;
   /** Like `saveSnapshot` of the store, as part of this transaction. */
@@ -146,6 +148,12 @@ export interface StateStore<Unit extends StateUnit = StateUnit> extends Processo
    * @throws InvalidArgumentError if there is no such retired generation
    */
   reopenGeneration(processor: string, generation: number): Promise<Generation>;
+  /**
+   * The positions of events that nobody has processed, though they lie behind where a generation is, or the `replayed` that
+   * it took over: dead letters that hold something back, its own and those of the generations before it that it has not
+   * come to yet. In their order; empty for a generation that is gone.
+   */
+  unprocessed(processor: string, generation: number): Promise<readonly number[]>;
 
   /** The documents of the live generation, to be found by these indexes; empty while there is none. */
   documents(collection: string, indexes?: Indexes): DocumentReader;

@@ -100,6 +100,23 @@ export function describePause(harness: StoreHarness<StateStore>): void {
       assert.isUndefined((await partitionOf(store, generation)).failure);
     });
 
+    it('is counted when it ends, and so is every other word to go on', async () => {
+      const store = await stores.open();
+      assert.deepEqual(await store.resumes(), new Map());
+      await store.setPaused(PROCESSOR, true);
+      assert.deepEqual(await store.resumes(), new Map());
+      await store.setPaused(PROCESSOR, false);
+      await store.setPaused('another', false);
+      await store.setPaused(PROCESSOR, false);
+      assert.deepEqual(
+        await store.resumes(),
+        new Map([
+          [PROCESSOR, 2],
+          ['another', 1],
+        ]),
+      );
+    });
+
     it('with a fence lets nothing commit under a lease once it has begun', async () => {
       const store = await stores.open();
       await fenceAmongWorkers([store]);

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, type StateStore } from '@refold/core';
+import { InvalidArgumentError, type Generation, type StateStore } from '@refold/core';
 import { assert } from 'chai';
 import { describe, it } from 'mocha';
 import { letter } from './dead-letters.js';
@@ -56,6 +56,79 @@ export function describeReopening(harness: StoreHarness<StateStore>): void {
         { firstSlice: 0, lastSlice: 511, position: 9 },
         { firstSlice: 512, lastSlice: 1023, position: 12 },
       ]);
+    });
+  });
+
+  describe('what nobody has processed', () => {
+    const stores = useStores(harness);
+    const unprocessed = (store: StateStore, { generation }: Generation): Promise<readonly number[]> =>
+      store.unprocessed(PROCESSOR, generation);
+    const swap = async (store: StateStore, options: { after?: number } = {}): Promise<Generation> => {
+      const next = await createCounting(store, { fresh: true, beside: true, ...options });
+      await store.transaction((unit) => unit.activate(PROCESSOR, next.generation));
+      return next;
+    };
+    const advanced = async (store: StateStore, generation: Generation, to: number): Promise<void> => {
+      const lease = await acquired(store, generation);
+      await advance(store, lease, lease.position, to);
+    };
+    const discarded = { reason: 'no use', at: new Date() };
+
+    it('is the letters of a generation that were not discarded, and goes on to the next until that has come to them', async () => {
+      const store = await stores.open();
+      const one = await createCounting(store);
+      await advanced(store, one, 20);
+      await store.transaction((unit) => unit.park([letter(15), letter(4), letter(7, { discarded })]));
+      assert.deepEqual(await unprocessed(store, one), [4, 15]);
+      const two = await swap(store);
+      assert.deepEqual(await unprocessed(store, two), [4, 15]);
+      await advanced(store, two, 4);
+      assert.deepEqual(await unprocessed(store, two), [15]);
+      assert.deepEqual(await store.transaction((unit) => unit.unprocessed(PROCESSOR, two.generation)), [15]);
+      const three = await swap(store);
+      assert.deepEqual(await unprocessed(store, three), [15]);
+      await advanced(store, three, 20);
+      assert.deepEqual(await unprocessed(store, three), []);
+      await store.dropGeneration(PROCESSOR, one.generation);
+      assert.deepEqual(await unprocessed(store, one), []);
+    });
+
+    it('is no letter of what was only replayed, unless nobody had processed that before', async () => {
+      const store = await stores.open();
+      const one = await createCounting(store);
+      await advanced(store, one, 20);
+      await store.transaction((unit) => unit.park([letter(4)]));
+      const two = await swap(store);
+      await advanced(store, two, 30);
+      const { generation } = two;
+      await store.transaction((unit) =>
+        unit.park([letter(4, { generation }), letter(6, { generation }), letter(25, { generation })]),
+      );
+      assert.deepEqual(await unprocessed(store, two), [4, 25]);
+      assert.deepEqual(await unprocessed(store, await swap(store)), [4, 25]);
+    });
+
+    it('stays so behind a position that a generation began at', async () => {
+      const store = await stores.open();
+      const one = await createCounting(store);
+      await advanced(store, one, 20);
+      await store.transaction((unit) => unit.park([letter(4), letter(12)]));
+      const two = await swap(store, { after: 10 });
+      await advanced(store, two, 20);
+      assert.deepEqual(await unprocessed(store, two), [4]);
+      assert.deepEqual(await unprocessed(store, await swap(store)), [4]);
+    });
+
+    it('goes on to one that is reopened, whatever that inherited before', async () => {
+      const store = await stores.open();
+      const one = await createCounting(store);
+      await advanced(store, one, 20);
+      await store.transaction((unit) => unit.park([letter(4)]));
+      const two = await swap(store);
+      await swap(store);
+      await store.reopenGeneration(PROCESSOR, two.generation);
+      await store.transaction((unit) => unit.activate(PROCESSOR, two.generation));
+      assert.deepEqual(await unprocessed(store, two), [4]);
     });
   });
 
