@@ -71,7 +71,13 @@ export default tseslint.config(
   },
   {
     files: [
-      ...['examples/**/*.ts', 'test/bench/**/*.ts', 'test/crash/**/*.ts', 'test/simulation/**/*.ts'],
+      ...[
+        'examples/**/*.ts',
+        'test/bench/**/*.ts',
+        'test/crash/**/*.ts',
+        'test/delivery-crash/**/*.ts',
+        'test/simulation/**/*.ts',
+      ],
       'packages/core/src/logger.ts',
     ],
     rules: { 'no-console': 'off' },

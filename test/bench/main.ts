@@ -2,10 +2,11 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Bench, type Suite } from './harness.js';
 import { growthTable, reaches, rowTable } from './report.js';
+import { deliverySuite } from './delivery/suite.js';
 import { postgresSuite } from './postgres/suite.js';
 import { sqliteSuite } from './sqlite/suite.js';
 
-const SUITES: readonly Suite[] = [sqliteSuite, postgresSuite];
+const SUITES: readonly Suite[] = [sqliteSuite, postgresSuite, deliverySuite];
 
 const USAGE = `npm run bench -- SUITE [--quick] [--json FILE]
 

@@ -18,7 +18,11 @@ export interface BrokerTarget {
   prepare(task: Task): Promise<void>;
   transport(task: Task): Transport;
   /** Gives all that arrives to the handler, in order, until the signal aborts; acknowledges what it has resolved for. */
-  consume(task: Task, handler: (message: ReceivedMessage) => Promise<void>, signal: AbortSignal): Promise<void>;
+  consume(
+    task: Task,
+    handler: (message: ReceivedMessage) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void>;
   /** The ids of all messages that the broker took, in its order, where it keeps them. */
   readonly taken?: (task: Task) => Promise<readonly string[]>;
 }

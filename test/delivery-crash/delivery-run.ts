@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { silentLogger, type NewEvent } from '@refold/core';
+import type { NewEvent } from '@refold/core';
 import { sqliteStore } from '@refold/sqlite';
 import { Random } from '../crash/random.js';
 import type { BrokerTarget, RunningBroker } from './broker.js';
@@ -78,7 +78,7 @@ class DeliveryRun {
     const { messages, messagesAKill, onProgress } = this.#options;
     writeFileSync(this.#task.journal, '');
     await this.#target.prepare(this.#task);
-    const store = await sqliteStore(this.#task.log, { durability: 'normal', logger: silentLogger });
+    const store = await sqliteStore(this.#task.log, { durability: 'normal' });
     try {
       for (let appended = 0; appended < messages; appended += messagesAKill) {
         this.#keepAlive();
@@ -86,7 +86,9 @@ class DeliveryRun {
         for (const [stream, some] of events) await store.append(stream, some);
         await sleep(this.#random.between(50, 1500));
         if (appended + messagesAKill < messages) await this.#kill();
-        onProgress?.(`${Math.min(messages, appended + messagesAKill)} appended, ${JSON.stringify(this.#kills)}`);
+        onProgress?.(
+          `${Math.min(messages, appended + messagesAKill)} appended, ${JSON.stringify(this.#kills)}`,
+        );
       }
       await this.#finish(messages);
     } finally {
@@ -99,7 +101,7 @@ class DeliveryRun {
   /** One of the three, in turns that the seed decides; the broker less often, since it takes its time to come back. */
   async #kill(): Promise<void> {
     const draw = this.#random.next();
-    const victim = draw < 0.45 ? 'relay' : draw < 0.8 ? 'consumer' : 'broker';
+    const victim = draw < 0.4 ? 'relay' : draw < 0.7 ? 'consumer' : 'broker';
     this.#kills[victim] += 1;
     if (victim !== 'broker') return this.#end(victim);
     await this.#broker.kill();
@@ -129,7 +131,9 @@ class DeliveryRun {
       const child = this.#children.get(name);
       if (child && child.exitCode === null && child.signalCode === null) continue;
       if (child?.exitCode !== null && child !== undefined) {
-        throw new Error(`The ${name} has ended by itself with code ${child.exitCode}:\n${this.#errors.join('')}`);
+        throw new Error(
+          `The ${name} has ended by itself with code ${child.exitCode}:\n${this.#errors.join('')}`,
+        );
       }
       this.#start(name);
     }

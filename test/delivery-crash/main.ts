@@ -29,7 +29,8 @@ function commandOf(args: readonly string[]): Command {
     },
   });
   const [messages, kills, seed] = [Number(values.messages), Number(values.kills), Number(values.seed)];
-  if (!Number.isSafeInteger(messages) || messages < 1) throw new Error('--messages must be a whole number from 1');
+  if (!Number.isSafeInteger(messages) || messages < 1)
+    throw new Error('--messages must be a whole number from 1');
   if (!Number.isSafeInteger(kills) || kills < 1) throw new Error('--kills must be a whole number from 1');
   if (seed >>> 0 !== seed) throw new Error('--seed must be a whole number from 0 to 4294967295');
   if (values.broker !== undefined) brokerNamed(values.broker);

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { silentLogger, type RecordedEvent } from '@refold/core';
+import type { RecordedEvent } from '@refold/core';
 import { sqliteStore } from '@refold/sqlite';
 import type { BrokerTarget } from './broker.js';
 import type { Task } from './counted.js';
@@ -41,7 +41,7 @@ export async function verify(broker: BrokerTarget, task: Task): Promise<Verdict>
 
 /** How many events the consumer has had the effects of. */
 export async function countReceived(path: string): Promise<number> {
-  const store = await sqliteStore(path, { logger: silentLogger });
+  const store = await sqliteStore(path);
   try {
     return await store.head();
   } finally {
@@ -50,7 +50,7 @@ export async function countReceived(path: string): Promise<number> {
 }
 
 async function eventsOf(path: string): Promise<readonly RecordedEvent[]> {
-  const store = await sqliteStore(path, { logger: silentLogger });
+  const store = await sqliteStore(path);
   try {
     return await store.readAll().toArray();
   } finally {

@@ -316,7 +316,7 @@ export class Application<Unit extends StateUnit = StateUnit> {
    */
   archiveMessages(options: ArchiveMessagesOptions): Promise<ArchiveMessagesResult> {
     const processors = this.#processors.map(({ name }) => name);
-    return archiveMessages({ ...this.#context, processors }, options);
+    return archiveMessages({ ...this.#context, log: this.#log, processors }, options);
   }
 
   /** Closes the transports of its deliveries, and the store. Stop workers first. */

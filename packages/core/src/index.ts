@@ -137,7 +137,30 @@ export {
   type RereadOptions,
 } from './sources/log-reader.js';
 export type { PartitionedLog } from './sources/partitioned-log.js';
-export { MessageRejectedError, TransportUnavailableError } from './deliveries/transport-errors.js';
+export { sendByKey, type SendByKeyOptions } from './deliveries/send-by-key.js';
+export { Slots } from './deliveries/slots.js';
+export {
+  MessageRejectedError,
+  SubscriberGoneError,
+  TransportUnavailableError,
+} from './deliveries/transport-errors.js';
+export type { CircuitOptions } from './deliveries/webhook/circuit.js';
+export { receiveWebhook, type ArrivedWebhook } from './deliveries/webhook/receive-webhook.js';
+export {
+  newWebhookSecret,
+  verifyWebhook,
+  type WebhookHeaders,
+  type WebhookSecret,
+  type WebhookToVerify,
+} from './deliveries/webhook/signature.js';
+export {
+  WebhookFormatError,
+  WebhookSignatureError,
+  type SignatureProblem,
+} from './deliveries/webhook/webhook-errors.js';
+export type { WebhookMode } from './deliveries/webhook/webhook-message.js';
+export type { WebhookTransportOptions } from './deliveries/webhook/webhook-options.js';
+export { webhookTransport, type WebhookTransport } from './deliveries/webhook/webhook-transport.js';
 export type {
   ExactlyOnceSender,
   SendFailure,

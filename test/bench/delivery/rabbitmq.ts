@@ -2,7 +2,7 @@ import { rabbitmqTransport } from '@refold/rabbitmq';
 import { connect, type ConfirmChannel } from 'amqplib';
 import { rabbitmqService } from '../../services/rabbitmq.js';
 import type { Bench } from '../harness.js';
-import { bodiesOf, type SentLog } from './sending.js';
+import { bareMessages, type SentLog } from './sending.js';
 
 /** Messages into a quorum queue, confirmed by the broker: from the log against a bare client that has them in memory. */
 export async function compareRabbitmq(bench: Bench, log: SentLog): Promise<void> {
@@ -16,7 +16,7 @@ export async function compareRabbitmq(bench: Bench, log: SentLog): Promise<void>
   }
   const transport = rabbitmqTransport({ url: service.address });
   for (const batchSize of [100, 1000]) {
-    await bench.compare<number>({
+    await bench.compare<number, number>({
       name: `RabbitMQ, quorum queue with confirms, batches of ${batchSize}, raw being amqplib`,
       unit: 'messages',
       rounds: bench.quick ? 2 : 5,
@@ -49,12 +49,14 @@ async function publish(
   length: number,
   batchSize: number,
 ): Promise<void> {
-  for (const batch of bodiesOf(length, batchSize)) {
-    for (const { body } of batch) {
+  for (const batch of bareMessages(length, batchSize, 'cloudEvents:')) {
+    for (const { id, headers, body } of batch) {
       channel.publish('', queue, body, {
         persistent: true,
         mandatory: true,
         contentType: 'application/json',
+        messageId: id,
+        headers,
       });
     }
     await channel.waitForConfirms();

@@ -55,3 +55,22 @@ export class MessageRejectedError extends RefoldError {
     this.retryAfterMs = retryAfterMs;
   }
 }
+
+/**
+ * Whoever is behind a transport has said that it wants no more messages, ever. The delivery stops at the message and says so;
+ * nothing is lost, and it goes on from there when it is resumed.
+ */
+export class SubscriberGoneError extends RefoldError {
+  readonly code = 'SUBSCRIBER_GONE';
+
+  constructor(
+    readonly transport: string,
+    readonly messageId: string,
+    reason: string,
+  ) {
+    super(
+      `${transport} wants no more messages, which message ${messageId} was told: ${reason}. ` +
+        'Remove the delivery, or resume it when there is somebody again',
+    );
+  }
+}

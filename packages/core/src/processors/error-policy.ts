@@ -1,4 +1,8 @@
-import { MessageRejectedError, TransportUnavailableError } from '../deliveries/transport-errors.js';
+import {
+  MessageRejectedError,
+  SubscriberGoneError,
+  TransportUnavailableError,
+} from '../deliveries/transport-errors.js';
 import { DefinitionError, DecodeError, UnknownEventTypeError, UnknownEventVersionError } from '../errors.js';
 import { isTransient } from './transient.js';
 
@@ -12,9 +16,10 @@ export type OnError = 'park' | 'stop' | 'skip';
 
 /**
  * What kind of error one is: `transient` ones pass by themselves and are retried for as long as it takes; `permanent` ones
- * are not retried; the others are retried as often as `retry` says.
+ * are not retried; at one to `stop` the processor stops, whatever `onError` says; the others are retried as often as `retry`
+ * says.
  */
-export type ErrorKind = 'transient' | 'permanent' | 'retry';
+export type ErrorKind = 'transient' | 'permanent' | 'stop' | 'retry';
 
 /** How a failing handler is tried again before `onError` applies. */
 export interface RetryOptions {
@@ -96,6 +101,7 @@ export function errorPolicy(
 /** What is out of reach comes back; what cannot be read, or is not accepted in any case, will not be readable by trying again. */
 function kindOf(error: unknown): ErrorKind {
   if (isTransient(error) || error instanceof TransportUnavailableError) return 'transient';
+  if (error instanceof SubscriberGoneError) return 'stop';
   if (error instanceof MessageRejectedError) return error.permanent ? 'permanent' : 'retry';
   const unreadable =
     error instanceof DecodeError ||

@@ -333,6 +333,9 @@ export class Lane<Unit extends StateUnit> {
       const kind =
         once || failure.cause instanceof ProcessDiedError ? 'permanent' : errors.kindOf(failure.cause);
       if (kind !== 'transient') attempts += 1;
+      if (kind === 'stop') {
+        throw new ProcessorStoppedError(this.#parts.processor.name, failedEvent(failed.event), failure.cause);
+      }
       if (kind === 'permanent' || (kind === 'retry' && attempts >= errors.maxAttempts)) {
         await this.#giveUp(failed, failure.cause, attempts);
         return true;

@@ -8,15 +8,16 @@ import type { Sequence } from './feed.js';
 import { dropReplaced } from './generation-choice.js';
 import { bringForward, hasLog, isIn, withLog } from './in-transaction.js';
 import { behindLetter, failedLetter } from './letters.js';
-import { failedEvent, HandlerError, type Processor } from './processor.js';
+import { failedEvent, HandlerError, isTransactional, type Processor } from './processor.js';
 
 /** Events that a swap may have to give up before it is left to a later try. */
 const MOST_FAILURES = 100;
 
 /**
  * Puts a finished build in the place of the live generation, in one transaction: readers see the old model before it and
- * the new one after, and the new one is no less far. What the old one has handled meanwhile is made up inside it. False
- * if another worker has moved, swapped in or replaced the build, or if the store cannot make it up there.
+ * the new one after, and the new one is no less far. What the old one has handled meanwhile is made up inside it; where
+ * the effects of a handler are not in the transaction, the new one makes it up afterwards, as a replay. False if another
+ * worker has moved, swapped in or replaced the build, or if the store cannot make it up there.
  * @throws ProcessorStoppedError if an event fails in it and the processor is to stop at errors
  */
 export async function swapIn<Unit extends StateUnit>(
@@ -76,6 +77,8 @@ class Swap<Unit extends StateUnit> {
     live: readonly Partition[],
     unit: Unit,
   ): Promise<boolean> {
+    // Nobody reads what such a handler does: it may be behind, as long as everything has its turn, once.
+    if (!isTransactional(this.#processor.handler(this.#building.generation))) return true;
     const inline = this.#processor.mode === 'inline';
     const furthest = Math.max(
       0,
