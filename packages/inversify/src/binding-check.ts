@@ -20,7 +20,10 @@ interface Wanted {
   readonly optional?: boolean;
   /** All that are bound, of which there may be any number but none. */
   readonly isMultiple?: boolean;
-  readonly constraints?: { readonly name?: MetadataName; readonly tags?: ResolvedValueMetadataInjectTagOptions[] };
+  readonly constraints?: {
+    readonly name?: MetadataName;
+    readonly tags?: ResolvedValueMetadataInjectTagOptions[];
+  };
 }
 
 /** Planned, so nothing that is wanted is missing; thrown before anything is made. */
@@ -36,7 +39,7 @@ export class BindingCheck {
   readonly #stop = Symbol('stop');
   readonly #probe = Symbol('probe');
   readonly #seen = new Set<ServiceIdentifier>();
-  readonly #problems = new Map<string, string>();
+  readonly #problems = new Set<string>();
 
   constructor(bindings: Bindings, context: ResolutionContext) {
     this.#bindings = bindings;
@@ -45,12 +48,23 @@ export class BindingCheck {
 
   /** Everything that was found wrong, each once. */
   get problems(): readonly string[] {
-    return [...this.#problems.values()];
+    return [...this.#problems];
   }
 
   /** Looks at a service that `by` needs, and at what it needs in turn. */
   check(identifier: ServiceIdentifier, by: string): void {
     this.#check({ path: by, identifier });
+  }
+
+  /** Does what makes a service available, then looks at it. */
+  attempt(identifier: ServiceIdentifier, by: string, bind: () => void): void {
+    try {
+      bind();
+    } catch (error) {
+      this.#add(`${by} needs ${nameOf(identifier)}: ${reasonOf(error)}`);
+      return;
+    }
+    this.check(identifier, by);
   }
 
   #check(wanted: Wanted): void {
@@ -59,12 +73,15 @@ export class BindingCheck {
     const further = this.#isOwnClass(identifier) ? this.#argumentsOf(identifier, path) : [];
     const before = this.#problems.size;
     for (const one of further) this.#check(one);
-    // Where something that it needs is wrong, it cannot be planned either: that was said.
+    // Where something that it needs is wrong, it cannot be planned either; that was said.
     if (this.#problems.size > before) return;
     const problem = this.#plan(wanted);
     if (problem === undefined) return;
-    const line = `${path} needs ${nameOf(identifier)}: ${problem}`;
-    if (!this.#problems.has(line)) this.#problems.set(line, line);
+    this.#add(`${path} needs ${nameOf(identifier)}: ${problem}`);
+  }
+
+  #add(problem: string): void {
+    this.#problems.add(problem);
   }
 
   #isOwnClass(identifier: ServiceIdentifier): identifier is Newable<unknown> {

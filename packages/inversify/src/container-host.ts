@@ -32,8 +32,9 @@ export class ContainerHost {
     const check = new BindingCheck(bindings, context);
     for (const definition of this.#definitions) {
       const uses = usesOf(definition);
-      for (const use of uses.values()) bindIfMissing(bindings, use);
-      for (const identifier of uses.keys()) check.check(identifier, definition.name);
+      for (const use of uses.values()) {
+        check.attempt(use.identifier, definition.name, () => bindIfMissing(bindings, use));
+      }
       this.#bindHandlers(bindings, definition.name, [...uses.keys()]);
     }
     const transports = this.#definitions.flatMap(transportOf);
@@ -108,7 +109,10 @@ function usesOf({ handlers = [] }: Definition): Map<ServiceIdentifier<object>, H
   return uses;
 }
 
-function bindIfMissing({ bind, isBound }: ContainerModuleLoadOptions, { identifier, scope }: HandlerUse): void {
+function bindIfMissing(
+  { bind, isBound }: ContainerModuleLoadOptions,
+  { identifier, scope }: HandlerUse,
+): void {
   if (!isClass(identifier) || isBound(identifier)) return;
   const binding = bind(identifier).to(identifier);
   if (scope === 'batch') binding.inRequestScope();

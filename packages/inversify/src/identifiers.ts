@@ -31,7 +31,9 @@ export function repositoryOf<A extends Aggregate>(
 export function repositoryOf<Command, State, Event extends object>(
   aggregate: Decider<Command, State, Event>,
 ): ServiceIdentifier<Repository<DeciderAggregate<Command, State, Event>>>;
-export function repositoryOf(aggregate: AggregateClass | AnyDecider): ServiceIdentifier<Repository<Aggregate>>;
+export function repositoryOf(
+  aggregate: AggregateClass | AnyDecider,
+): ServiceIdentifier<Repository<Aggregate>>;
 export function repositoryOf(aggregate: object): symbol {
   return remembered(repositories, aggregate, () => `Repository of ${aggregateTypeOf(aggregate).category}`);
 }

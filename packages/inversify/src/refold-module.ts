@@ -61,9 +61,7 @@ export class RefoldModule<Unit extends StateUnit = StateUnit> extends ContainerM
  * names all of it. When the container lets go of it (`await container.unbindAllAsync()`) it is closed, with its store and
  * transports: stop workers first.
  */
-export function refoldModule<Unit extends StateUnit>(
-  options: RefoldModuleOptions<Unit>,
-): RefoldModule<Unit> {
+export function refoldModule<Unit extends StateUnit>(options: RefoldModuleOptions<Unit>): RefoldModule<Unit> {
   return new RefoldModule(options);
 }
 

@@ -16,7 +16,15 @@ import {
   type Repository,
   type Transport,
 } from '@refold/core';
-import { BatchUnit, injected, injectedTransport, readModelOf, refoldModule, repositoryOf, startRefold } from '@refold/inversify';
+import {
+  BatchUnit,
+  injected,
+  injectedTransport,
+  readModelOf,
+  refoldModule,
+  repositoryOf,
+  startRefold,
+} from '@refold/inversify';
 import { sqliteStore, type SqliteUnit } from '@refold/sqlite';
 import { expect } from 'chai';
 import { Container, inject, injectable, type ServiceIdentifier } from 'inversify';
@@ -64,7 +72,11 @@ describe('refoldModule', () => {
 
   it('binds one application, worker and repository, typed as what they are', async () => {
     const one = new Container();
-    const module = refoldModule({ store: memoryStore(), aggregates: [Order, counter], projections: [totals] });
+    const module = refoldModule({
+      store: memoryStore(),
+      aggregates: [Order, counter],
+      projections: [totals],
+    });
     one.load(module);
     const app = await one.getAsync(module.application);
     expect(one.get(Application)).to.equal(app);
@@ -83,21 +95,30 @@ describe('refoldModule', () => {
     const both = [container(), container()];
     const apps = await Promise.all(
       both.map((one) =>
-        startRefold(one.container, refoldModule({ store: memoryStore(), aggregates: [Order], deliveries: [mails] })),
+        startRefold(
+          one.container,
+          refoldModule({ store: memoryStore(), aggregates: [Order], deliveries: [mails] }),
+        ),
       ),
     );
     await apps[0]?.repository(Order).create('a', (order) => order.place(1));
     await apps[1]?.repository(Order).create('b', (order) => order.place(2));
     await Promise.all(apps.map((app) => app.catchUp()));
-    expect(both.map(({ outbox }) => outbox.sent)).to.deep.equal([['order-a placed for 1'], ['order-b placed for 2']]);
+    expect(both.map(({ outbox }) => outbox.sent)).to.deep.equal([
+      ['order-a placed for 1'],
+      ['order-b placed for 2'],
+    ]);
     await Promise.all(both.map((one) => one.container.unbindAllAsync()));
   });
 
   it('closes the application, its store and its transports when the container lets go of it', async () => {
     const closed: string[] = [];
-    const Broker: ServiceIdentifier<Transport> = Symbol('Broker') as ServiceIdentifier<Transport>;
+    const Broker: ServiceIdentifier<Transport> = Symbol('Broker');
     const one = new Container();
-    one.bind<Transport>(Broker).toDynamicValue(async () => transport([], () => closed.push('transport'))).inSingletonScope();
+    one
+      .bind<Transport>(Broker)
+      .toDynamicValue(async () => transport([], () => closed.push('transport')))
+      .inSingletonScope();
     const store = memoryStore();
     const out = delivery('out', { transport: injectedTransport(Broker) }).on(OrderPlaced);
     const app = await startRefold(one, refoldModule({ store, aggregates: [Order], deliveries: [out] }));
@@ -109,7 +130,9 @@ describe('refoldModule', () => {
   it('says that a container has an application already', async () => {
     const one = new Container();
     await startRefold(one, refoldModule({ store: memoryStore() }));
-    const error = await startRefold(one, refoldModule({ store: memoryStore() })).catch((thrown: unknown) => thrown);
+    const error = await startRefold(one, refoldModule({ store: memoryStore() })).catch(
+      (thrown: unknown) => thrown,
+    );
     expect(error).to.include({ code: 'BAD_BINDINGS' });
     await one.unbindAllAsync();
   });
@@ -174,7 +197,10 @@ describe('the start in a container', () => {
     one.bind('Word').toConstantValue('hello');
     one.bind(Plain).toResolvedValue((word: string) => new Plain(word), ['Word']);
     const words = delivery('words').on(OrderPlaced, injected(Plain));
-    const app = await startRefold(one, refoldModule({ store: memoryStore(), aggregates: [Order], deliveries: [words] }));
+    const app = await startRefold(
+      one,
+      refoldModule({ store: memoryStore(), aggregates: [Order], deliveries: [words] }),
+    );
     await app.repository(Order).create('1', (order) => order.place(1));
     await app.catchUp();
     expect(said).to.deep.equal(['hello']);
@@ -215,7 +241,12 @@ describe('injected handlers', () => {
     const shipping = delivery('shipping').on(OrderPlaced, injected(Ships));
     const app = await startRefold(
       one,
-      refoldModule({ store: memoryStore(), aggregates: [Order], projections: [totals], deliveries: [shipping], logger: silentLogger }),
+      refoldModule({
+        store: memoryStore(),
+        aggregates: [Order],
+        projections: [totals],
+        deliveries: [shipping],
+      }),
     );
     await app.repository(Order).create('1', (order) => order.place(1));
     const worker = one.get(Worker);
@@ -264,7 +295,7 @@ describe('injected handlers', () => {
         aggregates: [Order],
         deliveries: [
           delivery('always').on(OrderPlaced, injected(Always)),
-          delivery('batches')
+          delivery('batches', { guarantee: 'exactlyOnce' })
             .on(OrderPlaced, injected(First, 'handle', { scope: 'batch' }))
             .on(OrderShipped, injected(Second, 'handle', { scope: 'batch' })),
         ],
@@ -344,13 +375,18 @@ describe('injected handlers', () => {
     const sent: Message[] = [];
     const Broker = Symbol('Broker') as ServiceIdentifier<Transport>;
     const one = new Container();
-    one.bind(Broker).toDynamicValue(async () => transport(sent)).inSingletonScope();
+    one
+      .bind(Broker)
+      .toDynamicValue(async () => transport(sent))
+      .inSingletonScope();
     const app = await startRefold(
       one,
       refoldModule({
         store: memoryStore(),
         aggregates: [Order],
-        projections: [customProjection('notes', { documents: ['notes'] }).on(OrderPlaced, injected(All, 'note'))],
+        projections: [
+          customProjection('notes', { documents: ['notes'] }).on(OrderPlaced, injected(All, 'note')),
+        ],
         deliveries: [
           delivery('out', { transport: injectedTransport(Broker) }).on(OrderPlaced, injected(All, 'message')),
         ],
