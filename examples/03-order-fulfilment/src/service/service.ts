@@ -1,0 +1,81 @@
+import {
+  inboxMessage,
+  RevisionConflictError,
+  Worker,
+  type Application,
+  type MessageDeliveryOptions,
+} from '@refold/core';
+import { refoldModule, startRefold, type RefoldModuleOptions } from '@refold/inversify';
+import { Container } from 'inversify';
+import { configOfThisProcess, SERVICES, type ServiceName } from './config.js';
+import { answerQuestions, type Questions } from './questions.js';
+import type { Reception } from './reception.js';
+import { openStore } from './store.js';
+import { openIntake, transportTo, wireTo } from './wires.js';
+
+/** What a service is made of. */
+export interface Service {
+  readonly name: ServiceName;
+  readonly module: Omit<RefoldModuleOptions, 'store'>;
+  readonly reception: Reception;
+  /** Binds what its classes need beside repositories and read models. */
+  readonly bind?: (container: Container) => void;
+  readonly questions: (container: Container, application: Application) => Questions;
+}
+
+/** What all deliveries to other services have in common: few tries, then dead letters that wait for a command. */
+export function outgoing(to: ServiceName): Omit<MessageDeliveryOptions, 'transport'> {
+  return {
+    topic: to,
+    partitions: 4,
+    retry: { maxAttempts: 3, firstDelayMs: 20 },
+    deadLetters: { retryAfterMs: [] },
+  };
+}
+
+/** Runs a service in this process until the starter stops it. */
+export async function runService({ name, module, reception, bind, questions }: Service): Promise<void> {
+  const { store, wire } = configOfThisProcess();
+  const container = new Container();
+  for (const other of SERVICES) {
+    container
+      .bind(wireTo(other))
+      .toDynamicValue(() => transportTo(other, wire))
+      .inSingletonScope();
+  }
+  for (const desk of reception.desks) container.bind(desk).toSelf().inSingletonScope();
+  bind?.(container);
+
+  const application = await startRefold(
+    container,
+    refoldModule({ ...module, store: () => openStore(store) }),
+  );
+  const inbox = application.inbox('messages');
+  const intake = await openIntake(name, wire, (message) =>
+    whileContended(async () => {
+      await inbox.once(inboxMessage(message.attributes), (transaction) =>
+        reception.answer(container, message, transaction),
+      );
+    }),
+  );
+  const end = new AbortController();
+  const working = container.get(Worker).run({ signal: end.signal });
+
+  answerQuestions(questions(container, application), async () => {
+    await intake.close();
+    end.abort();
+    await working;
+    await container.unbindAllAsync();
+  });
+}
+
+/** Inside a transaction nobody tries again by itself: somebody else was quicker, so all of it is done anew. */
+async function whileContended(work: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof RevisionConflictError) || attempt === 20) throw error;
+    }
+  }
+}
