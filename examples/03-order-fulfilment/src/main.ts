@@ -29,7 +29,7 @@ async function runShop(options: Options): Promise<boolean> {
   // A signal ends a process without its exit handlers, unless somebody listens.
   process.once('SIGINT', () => process.exit(130));
   process.once('SIGTERM', () => process.exit(143));
-  const shop = new Shop(await configsFor(options, folder));
+  const shop = new Shop(await configsFor(options, folder), options.verbose);
   await shop.open();
   print(`Five services are up, on ${options.store}, talking by ${options.transport}.`);
   try {

@@ -51,11 +51,12 @@ await runService({
     .on(ReserveStock, StockDesk, 'reserve')
     .on(ReleaseStock, StockDesk, 'release')
     .on(HandOverStock, StockDesk, 'handOver'),
-  questions: (container) => ({
+  questions: (container, app) => ({
     deliver: async ({ item, quantity }: { readonly item: string; readonly quantity: number }) => {
       await container.get(StockDesk).deliver(item, quantity);
     },
     books: async () => {
+      await app.waitFor(stock, await app.head());
       const all: StockLine[] = [];
       for await (const [, line] of container.get(readModelOf(stock)).entries()) all.push(line);
       return all;

@@ -20,8 +20,9 @@ await runService({
   module: { aggregates: [Notice], projections: [told], deliveries: [mails] },
   bind: (container) => container.bind(MailServer).toConstantValue(mailServer),
   reception: new Reception().on(TellCustomer, NoticeDesk, 'tell'),
-  questions: (container) => ({
+  questions: (container, app) => ({
     books: async () => {
+      await app.waitFor(told, await app.head());
       let [once, oftener] = [0, 0];
       for await (const [, { times }] of container.get(readModelOf(told)).entries()) {
         if (times === 1) once += 1;

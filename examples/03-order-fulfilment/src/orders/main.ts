@@ -82,11 +82,15 @@ await runService({
       await container.get(OrderDesk).place(id, details);
     },
     books: async () => {
+      await app.waitFor(lines, await app.head());
       const all: OrderLine[] = [];
       for await (const [, line] of container.get(readModelOf(lines)).entries()) all.push(line);
       return all;
     },
-    deadLetters: async () => app.processor(toShipping).deadLetters.count(),
+    payAgain: async () => {
+      await app.processor(toPayments).reset();
+      await app.waitFor(toPayments, await app.head());
+    },
     retryDeadLetters: async () => app.processor(toShipping).deadLetters.retry(),
   }),
 });

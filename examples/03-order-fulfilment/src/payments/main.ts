@@ -24,7 +24,10 @@ await runService({
   module: { aggregates: [Payment], projections: [ledger], deliveries: [answers] },
   bind: (container) => container.bind(Bank).to(CautiousBank).inSingletonScope(),
   reception: new Reception().on(ChargeCard, PaymentDesk, 'charge').on(RefundPayment, PaymentDesk, 'refund'),
-  questions: (container) => ({
-    books: async () => (await container.get(readModelOf(ledger)).get('all')) ?? { taken: 0, refunded: 0 },
+  questions: (container, app) => ({
+    books: async () => {
+      await app.waitFor(ledger, await app.head());
+      return (await container.get(readModelOf(ledger)).get('all')) ?? { taken: 0, refunded: 0 };
+    },
   }),
 });

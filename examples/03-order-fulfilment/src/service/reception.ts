@@ -35,7 +35,9 @@ export class Reception {
   ): this {
     this.#types.push(type);
     this.#desks.add(desk);
-    this.#answers.set(type.name, (container, message, transaction) =>
+    // A codec of one type knows its stored name.
+    const [name = ''] = new EventCodec([type]).storedNames([type]);
+    this.#answers.set(name, (container, message, transaction) =>
       // The codec has made it an instance of the type.
       container.get(desk)[method](message as DataOf<T>, transaction),
     );

@@ -20,6 +20,7 @@ export interface Service {
   readonly reception: Reception;
   /** Binds what its classes need beside repositories and read models. */
   readonly bind?: (container: Container) => void;
+  /** What the starter may ask it, beside how many dead letters there are. */
   readonly questions: (container: Container, application: Application) => Questions;
 }
 
@@ -61,7 +62,13 @@ export async function runService({ name, module, reception, bind, questions }: S
   const end = new AbortController();
   const working = container.get(Worker).run({ signal: end.signal });
 
-  answerQuestions(questions(container, application), async () => {
+  const common: Questions = {
+    deadLetters: async () => {
+      const all = await application.status();
+      return all.reduce((sum, { deadLetters }) => sum + deadLetters, 0);
+    },
+  };
+  answerQuestions({ ...common, ...questions(container, application) }, async () => {
     await intake.close();
     end.abort();
     await working;

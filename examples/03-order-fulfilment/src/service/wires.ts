@@ -63,7 +63,13 @@ export async function openIntake(
 }
 
 function queuesOf(prefix: string): RabbitmqTopology {
-  return { queues: SERVICES.map((service) => ({ name: prefix + service })) };
+  return {
+    queues: SERVICES.map((service) => ({
+      name: prefix + service,
+      // Each run has its own, which go by themselves.
+      arguments: { 'x-expires': 3_600_000 },
+    })),
+  };
 }
 
 async function openEndpoint(

@@ -22,7 +22,10 @@ await runService({
   name: 'shipping',
   module: { aggregates: [Parcel], projections: [parcels], deliveries: [answers] },
   reception: new Reception().on(ShipParcel, ShippingDesk, 'ship'),
-  questions: (container) => ({
-    books: async () => (await container.get(readModelOf(parcels)).get('all')) ?? { shipped: 0, refused: 0 },
+  questions: (container, app) => ({
+    books: async () => {
+      await app.waitFor(parcels, await app.head());
+      return (await container.get(readModelOf(parcels)).get('all')) ?? { shipped: 0, refused: 0 };
+    },
   }),
 });

@@ -30,6 +30,8 @@ export interface Books {
     readonly mailed: number;
     readonly busy: number;
   };
+  /** Messages that some service could not get rid of. */
+  readonly deadLetters: number;
 }
 
 /** Whether every order has ended, and everybody knows. */
@@ -62,6 +64,7 @@ export function differences(books: Books, placed: number): string[] {
   }
   compare('customers who were told once', notifications.once, placed);
   compare('customers who were told more often', notifications.oftener, 0);
+  compare('dead letters', books.deadLetters, 0);
   compare('mails', notifications.mailed, placed);
   return found;
 }

@@ -17,7 +17,7 @@ export async function configsFor(
 ): Promise<(service: ServiceName) => ServiceConfig> {
   const run = `shop_${process.pid}_${Date.now().toString(36)}`;
   const wire = await wireOf(transport, `${run}.`);
-  const postgres = store === 'postgres' ? addressIn('POSTGRES_URL') : undefined;
+  const postgres = store === 'postgres' ? addressIn('DATABASE_URL') : undefined;
   const storeOf = (service: ServiceName): StoreConfig =>
     postgres === undefined
       ? { kind: 'sqlite', file: join(folder, `${service}.db`) }
@@ -26,7 +26,7 @@ export async function configsFor(
 }
 
 async function wireOf(transport: Options['transport'], prefix: string): Promise<WireConfig> {
-  if (transport === 'rabbitmq') return { kind: 'rabbitmq', url: addressIn('RABBITMQ_URL'), prefix };
+  if (transport === 'rabbitmq') return { kind: 'rabbitmq', url: addressIn('REFOLD_RABBITMQ_URL'), prefix };
   const found = await freePorts(SERVICES.length);
   const [orders = 0, payments = 0, inventory = 0, shipping = 0, notifications = 0] = found;
   const ports = { orders, payments, inventory, shipping, notifications };

@@ -3,16 +3,18 @@ import { parseArgs } from 'node:util';
 /** What `--help` prints. */
 export const HELP = `An order's way through five services: orders, payments, inventory, shipping, notifications.
 
-  --orders N           how many orders are placed (default 200)
+  --orders N           how many orders are placed (default 200, at least 20)
   --seed S             which ones (default 1)
-  --store KIND         sqlite (default), or postgres: a schema for each service in the database of POSTGRES_URL
-  --transport KIND     webhook (default), or rabbitmq: queues at RABBITMQ_URL
+  --store KIND         sqlite (default), or postgres: a schema for each service in the database of DATABASE_URL
+  --transport KIND     webhook (default), or rabbitmq: queues at REFOLD_RABBITMQ_URL
+  --verbose            print what the services log
   --help               print this
 `;
 
 /** What the example is asked to do. */
 export interface Options {
   readonly help: boolean;
+  readonly verbose: boolean;
   readonly orders: number;
   readonly seed: number;
   readonly store: 'sqlite' | 'postgres';
@@ -26,10 +28,18 @@ export class BadArgument extends Error {
 
 /** @throws BadArgument */
 export function parseOptions(args: readonly string[]): Options {
-  const { help = false, orders = '200', seed = '1', store = 'sqlite', transport = 'webhook' } = parse(args);
+  const {
+    help = false,
+    verbose = false,
+    orders = '200',
+    seed = '1',
+    store = 'sqlite',
+    transport = 'webhook',
+  } = parse(args);
   return {
     help,
-    orders: wholeNumber('--orders', orders, 1),
+    verbose,
+    orders: wholeNumber('--orders', orders, 20),
     seed: wholeNumber('--seed', seed, 0),
     store: oneOf('--store', store, ['sqlite', 'postgres']),
     transport: oneOf('--transport', transport, ['webhook', 'rabbitmq']),
@@ -43,17 +53,22 @@ export function addressIn(variable: string): string {
   return address;
 }
 
-type Values = Partial<Record<'orders' | 'seed' | 'store' | 'transport', string>> & { help?: boolean };
+type Values = Partial<Record<'orders' | 'seed' | 'store' | 'transport', string>> & {
+  help?: boolean;
+  verbose?: boolean;
+};
 
 function parse(args: readonly string[]): Values {
   const text = { type: 'string' } as const;
+  const flag = { type: 'boolean' } as const;
   try {
     const options = {
       orders: text,
       seed: text,
       store: text,
       transport: text,
-      help: { type: 'boolean' },
+      help: flag,
+      verbose: flag,
     } as const;
     return parseArgs({ args: [...args], options }).values;
   } catch (error) {

@@ -16,21 +16,27 @@ export class RunningService {
   readonly #waiting = new Map<number, Waiting>();
   readonly #up: Promise<unknown>;
   #asked = 0;
+  /** The end of what it has logged. */
+  #log = '';
 
-  private constructor(name: ServiceName, config: ServiceConfig) {
+  private constructor(name: ServiceName, config: ServiceConfig, verbose: boolean) {
     this.name = name;
     const program = fileURLToPath(new URL(`../${name}/main.js`, import.meta.url));
-    this.#child = fork(program, [JSON.stringify(config)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#child = fork(program, [JSON.stringify(config)], { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] });
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#log = (this.#log + text).slice(-2000);
+      if (verbose) process.stderr.write(text);
+    });
     this.#up = new Promise((resolve, reject) => {
       this.#waiting.set(0, { resolve, reject });
     });
     this.#child.on('message', (answered: Answered) => this.#heard(answered));
-    this.#child.once('exit', () => this.#gone());
+    this.#child.once('close', () => this.#gone());
   }
 
   /** Resolves when the service takes messages. */
-  static async start(name: ServiceName, config: ServiceConfig): Promise<RunningService> {
-    const service = new RunningService(name, config);
+  static async start(name: ServiceName, config: ServiceConfig, verbose: boolean): Promise<RunningService> {
+    const service = new RunningService(name, config, verbose);
     await service.#up;
     return service;
   }
@@ -67,7 +73,8 @@ export class RunningService {
   }
 
   #gone(): void {
-    for (const { reject } of this.#waiting.values()) reject(new Error(`${this.name} has ended`));
+    for (const { reject } of this.#waiting.values())
+      reject(new Error(`${this.name} has ended:\n${this.#log}`));
     this.#waiting.clear();
   }
 }

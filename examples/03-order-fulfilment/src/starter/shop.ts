@@ -5,10 +5,12 @@ import { RunningService } from './running-service.js';
 /** The five services, running. */
 export class Shop {
   readonly #configOf: (service: ServiceName) => ServiceConfig;
+  readonly #verbose: boolean;
   readonly #services = new Map<ServiceName, RunningService>();
 
-  constructor(configOf: (service: ServiceName) => ServiceConfig) {
+  constructor(configOf: (service: ServiceName) => ServiceConfig, verbose: boolean) {
     this.#configOf = configOf;
+    this.#verbose = verbose;
   }
 
   async open(): Promise<void> {
@@ -16,7 +18,7 @@ export class Shop {
   }
 
   async start(name: ServiceName): Promise<void> {
-    this.#services.set(name, await RunningService.start(name, this.#configOf(name)));
+    this.#services.set(name, await RunningService.start(name, this.#configOf(name), this.#verbose));
   }
 
   service(name: ServiceName): RunningService {
@@ -33,7 +35,9 @@ export class Shop {
       this.service('shipping').ask<Books['shipping']>('books'),
       this.service('notifications').ask<Books['notifications']>('books'),
     ]);
-    return { orders, payments, inventory, shipping, notifications };
+    const letters = await Promise.all(SERVICES.map((name) => this.service(name).ask<number>('deadLetters')));
+    const deadLetters = letters.reduce((sum, count) => sum + count, 0);
+    return { orders, payments, inventory, shipping, notifications, deadLetters };
   }
 
   async close(): Promise<void> {

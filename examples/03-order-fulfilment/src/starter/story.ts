@@ -35,12 +35,15 @@ export async function tellStory(shop: Shop, options: StoryOptions): Promise<bool
   await shop.service('shipping').kill();
   print(`The shipper crashes. ${orders.length - early.length} more customers order.`);
   await place(orders.slice(early.length));
-  await sayWhatWaits(shop, options);
+  await sayWhatWaits(shop, options, Math.ceil(orders.length / 20));
 
   await shop.start('shipping');
   const retried = await shop.service('orders').ask<number>('retryDeadLetters');
-  print(`The shipper is back. ${retried} dead letters are tried again.`);
+  print(`The shipper is back.${retried > 0 ? ` ${retried} dead letters are tried again.` : ''}`);
   await until('every order has ended', () => settled(shop, orders.length));
+
+  await shop.service('orders').ask('payAgain');
+  print('Every command to payments is sent once more. Nobody pays twice.');
 
   const books = await shop.books();
   report(books, print);
@@ -50,11 +53,11 @@ export async function tellStory(shop: Shop, options: StoryOptions): Promise<bool
   return found.length === 0;
 }
 
-async function sayWhatWaits(shop: Shop, { hasBroker, print }: StoryOptions): Promise<void> {
+async function sayWhatWaits(shop: Shop, { hasBroker, print }: StoryOptions, some: number): Promise<void> {
   if (hasBroker) return print('What is to be shipped waits at the broker.');
   const orders = shop.service('orders');
-  await until('dead letters', async () => (await orders.ask<number>('deadLetters')) > 0);
-  print(`Nobody takes parcels: ${await orders.ask<number>('deadLetters')} dead letters and more to come.`);
+  await until(`${some} dead letters`, async () => (await orders.ask<number>('deadLetters')) >= some);
+  print(`Nobody takes parcels: what was to be shipped becomes dead letters, ${some} so far.`);
 }
 
 /** Letters that were parked while the shipper came back are tried again too. */
