@@ -27,7 +27,17 @@ import {
 } from '@refold/inversify';
 import { sqliteStore, type SqliteUnit } from '@refold/sqlite';
 import { expect } from 'chai';
-import { Container, inject, injectable, type ServiceIdentifier } from 'inversify';
+import {
+  Container,
+  inject,
+  injectable,
+  LazyServiceIdentifier,
+  multiInject,
+  named,
+  optional,
+  tagged,
+  type ServiceIdentifier,
+} from 'inversify';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -127,6 +137,16 @@ describe('refoldModule', () => {
     expect(await app.head().catch((error: Error) => error.name)).to.equal('StoreClosedError');
   });
 
+  it('closes the application when the module is unloaded, and leaves the rest of the container', async () => {
+    const { container: shop, outbox } = container();
+    const module = refoldModule({ store: memoryStore(), aggregates: [Order], deliveries: [mails] });
+    const app = await startRefold(shop, module);
+    await shop.unloadAsync(module);
+    expect(await app.head().catch((error: Error) => error.name)).to.equal('StoreClosedError');
+    expect([shop.isBound(Application), shop.isBound(Mailer)]).to.deep.equal([false, false]);
+    expect(shop.get(Post)).to.equal(outbox);
+  });
+
   it('says that a container has an application already', async () => {
     const one = new Container();
     await startRefold(one, refoldModule({ store: memoryStore() }));
@@ -185,7 +205,54 @@ describe('the start in a container', () => {
     expect({ opened, made: Mailer.made }).to.deep.equal({ opened: 0, made });
   });
 
-  it('takes what is optional, multiple, tagged or without decorators as Inversify does', async () => {
+  it('takes what is optional, multiple, named, tagged or lazy as Inversify does', async () => {
+    @injectable()
+    class Asks {
+      constructor(
+        @inject('Nowhere') @optional() readonly nothing: string | undefined,
+        @multiInject('Many') readonly many: string[],
+        @inject('Word') @named('first') readonly first: string,
+        @inject('Word') @tagged('place', 2) readonly second: string,
+        @inject(new LazyServiceIdentifier(() => 'Late')) readonly late: string,
+      ) {}
+      handle(): void {
+        said.push([this.nothing, ...this.many, this.first, this.second, this.late]);
+      }
+    }
+    const said: unknown[] = [];
+    const one = new Container();
+    for (const text of ['a', 'b']) one.bind('Many').toConstantValue(text);
+    one.bind('Word').toConstantValue('c').whenNamed('first');
+    one.bind('Word').toConstantValue('d').whenTagged('place', 2);
+    one.bind('Late').toConstantValue('e');
+    const asks = delivery('asks').on(OrderPlaced, injected(Asks));
+    const app = await startRefold(
+      one,
+      refoldModule({ store: memoryStore(), aggregates: [Order], deliveries: [asks] }),
+    );
+    await app.repository(Order).create('1', (order) => order.place(1));
+    await app.catchUp();
+    expect(said).to.deep.equal([[undefined, 'a', 'b', 'c', 'd', 'e']]);
+    await one.unbindAllAsync();
+  });
+
+  it('misses a binding of another name', async () => {
+    @injectable()
+    class Asks {
+      constructor(@inject('Word') @named('second') readonly word: string) {}
+      handle(): void {}
+    }
+    const one = new Container();
+    one.bind('Word').toConstantValue('c').whenNamed('first');
+    const asks = delivery('asks').on(OrderPlaced, injected(Asks));
+    const error = await startRefold(
+      one,
+      refoldModule({ store: memoryStore(), aggregates: [Order], deliveries: [asks] }),
+    ).catch((thrown: unknown) => thrown);
+    expect(String(error)).to.match(/- asks > Asks needs Word: No bindings found/);
+  });
+
+  it('takes classes without decorators, by what their binding names', async () => {
     class Plain {
       constructor(readonly word: string) {}
       handle(): void {

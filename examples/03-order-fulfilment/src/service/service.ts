@@ -49,7 +49,12 @@ export async function runService({ name, module, reception, bind, questions }: S
 
   const application = await startRefold(
     container,
-    refoldModule({ ...module, store: () => openStore(store) }),
+    refoldModule({
+      ...module,
+      store: () => openStore(store),
+      // A service that was killed takes its own work up again as soon as the lease of its former life is over.
+      worker: { leaseMs: 2000 },
+    }),
   );
   const inbox = application.inbox('messages');
   const intake = await openIntake(name, wire, (message) =>
