@@ -8,6 +8,7 @@ const mayImport = {
   postgres: ['@refold/core'],
   rabbitmq: ['@refold/core'],
   inversify: ['@refold/core'],
+  kafka: ['@refold/core'],
   testing: ['@refold/core'],
 };
 const packages = Object.keys(mayImport).map((name) => `@refold/${name}`);

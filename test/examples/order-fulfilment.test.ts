@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stopTestDatabase, testDatabase } from '../postgres/server.js';
 import { rabbitmqService } from '../services/rabbitmq.js';
+import { kafkaService } from '../services/kafka.js';
 import { useService } from '../services/in-tests.js';
 import { EXAMPLES, lastLine, run, runIn, withMistake } from './running-example.js';
 
@@ -64,7 +65,7 @@ describe('the order fulfilment example', function () {
     const bad = [
       [['--orders', 'many'], 'must be a whole number from 20, got "many"'],
       [['--store', 'paper'], '--store must be sqlite or postgres, got "paper"'],
-      [['--transport', 'pigeon'], '--transport must be webhook or rabbitmq, got "pigeon"'],
+      [['--transport', 'pigeon'], '--transport must be webhook or rabbitmq or kafka, got "pigeon"'],
       [['--fast'], '--fast'],
     ] as const;
     for (const [args, message] of bad) {
@@ -75,13 +76,23 @@ describe('the order fulfilment example', function () {
     }
   });
 
-  describe('with RabbitMQ and PostgreSQL', () => {
+  describe('with RabbitMQ, on PostgreSQL', () => {
     const broker = useService('RabbitMQ', rabbitmqService);
 
     it('balances its books too', async () => {
-      const [databaseUrl, brokerUrl] = [await testDatabase(), broker().address];
-      const settings = { DATABASE_URL: databaseUrl, REFOLD_RABBITMQ_URL: brokerUrl };
+      const settings = { DATABASE_URL: await testDatabase(), REFOLD_RABBITMQ_URL: broker().address };
       const outcome = await runIn(settings, SHOP, ...FEW, '--store', 'postgres', '--transport', 'rabbitmq');
+      expect(outcome).to.include({ code: 0, stderr: '' });
+      expect(lastLine(outcome)).to.equal('The books balance.');
+    });
+  });
+
+  describe('with Kafka', () => {
+    const brokers = useService('Kafka', kafkaService);
+
+    it('balances its books too', async () => {
+      const settings = { REFOLD_KAFKA_BROKERS: brokers().address };
+      const outcome = await runIn(settings, SHOP, ...FEW, '--transport', 'kafka');
       expect(outcome).to.include({ code: 0, stderr: '' });
       expect(lastLine(outcome)).to.equal('The books balance.');
     });

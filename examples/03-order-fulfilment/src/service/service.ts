@@ -11,7 +11,7 @@ import { configOfThisProcess, SERVICES, type ServiceName } from './config.js';
 import { answerQuestions, type Questions } from './questions.js';
 import type { Reception } from './reception.js';
 import { openStore } from './store.js';
-import { openIntake, transportTo, wireTo } from './wires.js';
+import { wireOf, wireTo, type HandleMessage, type Wire } from './wires.js';
 
 /** What a service is made of. */
 export interface Service {
@@ -35,50 +35,62 @@ export function outgoing(to: ServiceName): Omit<MessageDeliveryOptions, 'transpo
 }
 
 /** Runs a service in this process until the starter stops it. */
-export async function runService({ name, module, reception, bind, questions }: Service): Promise<void> {
-  const { store, wire } = configOfThisProcess();
-  const container = new Container();
-  for (const other of SERVICES) {
-    container
-      .bind(wireTo(other))
-      .toDynamicValue(() => transportTo(other, wire))
-      .inSingletonScope();
-  }
-  for (const desk of reception.desks) container.bind(desk).toSelf().inSingletonScope();
-  bind?.(container);
-
+export async function runService(service: Service): Promise<void> {
+  const config = configOfThisProcess();
+  const wire = await wireOf(config.wire);
+  const container = containerOf(service, wire);
   const application = await startRefold(
     container,
     refoldModule({
-      ...module,
-      store: () => openStore(store),
+      ...service.module,
+      store: () => openStore(config.store),
       // A service that was killed takes its own work up again as soon as the lease of its former life is over.
       worker: { leaseMs: 2000 },
     }),
   );
-  const inbox = application.inbox('messages');
-  const intake = await openIntake(name, wire, (message) =>
-    whileContended(async () => {
-      await inbox.once(inboxMessage(message.attributes), (transaction) =>
-        reception.answer(container, message, transaction),
-      );
-    }),
-  );
+  const intake = await wire.openIntake(service.name, once(application, container, service.reception));
   const end = new AbortController();
   const working = container.get(Worker).run({ signal: end.signal });
 
-  const common: Questions = {
-    deadLetters: async () => {
-      const all = await application.status();
-      return all.reduce((sum, { deadLetters }) => sum + deadLetters, 0);
-    },
-  };
-  answerQuestions({ ...common, ...questions(container, application) }, async () => {
+  answerQuestions({ ...common(application), ...service.questions(container, application) }, async () => {
     await intake.close();
     end.abort();
     await working;
     await container.unbindAllAsync();
   });
+}
+
+function containerOf({ reception, bind }: Service, wire: Wire): Container {
+  const container = new Container();
+  for (const other of SERVICES) {
+    container
+      .bind(wireTo(other))
+      .toDynamicValue(() => wire.transportTo(other))
+      .inSingletonScope();
+  }
+  for (const desk of reception.desks) container.bind(desk).toSelf().inSingletonScope();
+  bind?.(container);
+  return container;
+}
+
+/** Has every message answered exactly once, however often it comes. */
+function once(application: Application, container: Container, reception: Reception): HandleMessage {
+  const inbox = application.inbox('messages');
+  return (message) =>
+    whileContended(async () => {
+      await inbox.once(inboxMessage(message.attributes), (transaction) =>
+        reception.answer(container, message, transaction),
+      );
+    });
+}
+
+function common(application: Application): Questions {
+  return {
+    deadLetters: async () => {
+      const all = await application.status();
+      return all.reduce((sum, { deadLetters }) => sum + deadLetters, 0);
+    },
+  };
 }
 
 /** Inside a transaction nobody tries again by itself: somebody else was quicker, so all of it is done anew. */

@@ -1,32 +1,10 @@
-import { receiveWebhook, webhookTransport, type ReceivedMessage, type Transport } from '@refold/core';
-import type { RabbitmqTopology } from '@refold/rabbitmq';
+import type { ReceivedMessage, Transport } from '@refold/core';
 import type { ServiceIdentifier } from 'inversify';
-import { createServer, type IncomingMessage } from 'node:http';
-import { buffer } from 'node:stream/consumers';
-import { SERVICES, type ServiceName, type WireConfig } from './config.js';
+import type { ServiceName, WireConfig } from './config.js';
 
 /** Identifies the transport that leads to a service. */
 export function wireTo(service: ServiceName): ServiceIdentifier<Transport> {
   return Symbol.for(`wire to ${service}`);
-}
-
-/** Makes the transport that leads to a service. */
-export async function transportTo(service: ServiceName, wire: WireConfig): Promise<Transport> {
-  switch (wire.kind) {
-    case 'webhook':
-      return webhookTransport({
-        url: `http://127.0.0.1:${wire.ports[service]}/messages`,
-        secret: wire.secret,
-        // A service that is down is no reason to wait here: its messages become dead letters.
-        whenUnavailable: 'reject',
-        circuit: { failures: 20, openMs: 200 },
-      });
-    case 'rabbitmq': {
-      const { rabbitmqTransport } = await import('@refold/rabbitmq');
-      const topology = queuesOf(wire.prefix);
-      return rabbitmqTransport({ url: wire.url, topology, routingKey: ({ topic }) => wire.prefix + topic });
-    }
-  }
 }
 
 /** Something that takes messages until it is closed. */
@@ -34,71 +12,25 @@ export interface Intake {
   close(): Promise<void>;
 }
 
-/** Takes the messages for a service. Each is acknowledged when `handle` has ended well, and comes again if not. */
-export async function openIntake(
-  service: ServiceName,
-  wire: WireConfig,
-  handle: (message: ReceivedMessage) => Promise<void>,
-): Promise<Intake> {
-  switch (wire.kind) {
+/** Handles a message, which is acknowledged when the promise resolves, and comes again if it rejects. */
+export type HandleMessage = (message: ReceivedMessage) => Promise<void>;
+
+/** One way in which services reach each other. */
+export interface Wire {
+  /** A transport whose messages a service takes in. */
+  transportTo(service: ServiceName): Transport;
+  /** Takes in the messages for a service. */
+  openIntake(service: ServiceName, handle: HandleMessage): Promise<Intake>;
+}
+
+/** The wire that is asked for. Its packages are loaded only then. */
+export async function wireOf(config: WireConfig): Promise<Wire> {
+  switch (config.kind) {
     case 'webhook':
-      return openEndpoint(wire.ports[service], wire.secret, handle);
-    case 'rabbitmq': {
-      const { rabbitmqConsumer } = await import('@refold/rabbitmq');
-      const { url, prefix } = wire;
-      const consumer = rabbitmqConsumer({
-        ...{ url, queue: prefix + service, topology: queuesOf(prefix) },
-        concurrency: 10,
-      });
-      const stop = new AbortController();
-      const running = consumer.run(handle, { signal: stop.signal });
-      return {
-        close: async () => {
-          stop.abort();
-          await running;
-        },
-      };
-    }
+      return (await import('./wires/webhook.js')).webhooks(config);
+    case 'rabbitmq':
+      return (await import('./wires/rabbitmq.js')).queues(config);
+    case 'kafka':
+      return (await import('./wires/kafka.js')).topics(config);
   }
-}
-
-function queuesOf(prefix: string): RabbitmqTopology {
-  return {
-    queues: SERVICES.map((service) => ({
-      name: prefix + service,
-      // Each run has its own, which go by themselves.
-      arguments: { 'x-expires': 3_600_000 },
-    })),
-  };
-}
-
-async function openEndpoint(
-  port: number,
-  secret: string,
-  handle: (message: ReceivedMessage) => Promise<void>,
-): Promise<Intake> {
-  const answer = async (request: IncomingMessage): Promise<number> => {
-    const { headers } = request;
-    await handle(receiveWebhook({ headers, body: await buffer(request), secret }));
-    return 204;
-  };
-  const server = createServer((request, response) => {
-    answer(request)
-      .catch((error: unknown) => {
-        console.error(error);
-        return 500;
-      })
-      .then((status) => response.writeHead(status).end())
-      .catch(console.error);
-  });
-  await new Promise<void>((resolve, reject) =>
-    server.once('error', reject).listen(port, '127.0.0.1', resolve),
-  );
-  return {
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
 }

@@ -27,6 +27,9 @@ export async function configsFor(
 
 async function wireOf(transport: Options['transport'], prefix: string): Promise<WireConfig> {
   if (transport === 'rabbitmq') return { kind: 'rabbitmq', url: addressIn('REFOLD_RABBITMQ_URL'), prefix };
+  if (transport === 'kafka') {
+    return { kind: 'kafka', brokers: addressIn('REFOLD_KAFKA_BROKERS').split(','), prefix };
+  }
   const found = await freePorts(SERVICES.length);
   const [orders = 0, payments = 0, inventory = 0, shipping = 0, notifications = 0] = found;
   const ports = { orders, payments, inventory, shipping, notifications };

@@ -6,7 +6,8 @@ export const HELP = `An order's way through five services: orders, payments, inv
   --orders N           how many orders are placed (default 200, at least 20)
   --seed S             which ones (default 1)
   --store KIND         sqlite (default), or postgres: a schema for each service in the database of DATABASE_URL
-  --transport KIND     webhook (default), or rabbitmq: queues at REFOLD_RABBITMQ_URL
+  --transport KIND     webhook (default); rabbitmq: queues at REFOLD_RABBITMQ_URL;
+                       or kafka: topics at REFOLD_KAFKA_BROKERS
   --verbose            print what the services log
   --help               print this
 `;
@@ -18,7 +19,7 @@ export interface Options {
   readonly orders: number;
   readonly seed: number;
   readonly store: 'sqlite' | 'postgres';
-  readonly transport: 'webhook' | 'rabbitmq';
+  readonly transport: 'webhook' | 'rabbitmq' | 'kafka';
 }
 
 /** The arguments ask for something that there is not. */
@@ -42,7 +43,7 @@ export function parseOptions(args: readonly string[]): Options {
     orders: wholeNumber('--orders', orders, 20),
     seed: wholeNumber('--seed', seed, 0),
     store: oneOf('--store', store, ['sqlite', 'postgres']),
-    transport: oneOf('--transport', transport, ['webhook', 'rabbitmq']),
+    transport: oneOf('--transport', transport, ['webhook', 'rabbitmq', 'kafka']),
   };
 }
 
