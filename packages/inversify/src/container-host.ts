@@ -49,7 +49,9 @@ export class ContainerHost {
 
   /** Closes the transports that were resolved. */
   async close(): Promise<void> {
-    for (const transport of this.#transports.values()) await (await transport).close();
+    const resolved = await Promise.allSettled(this.#transports.values());
+    this.#transports.clear();
+    for (const transport of resolved) if (transport.status === 'fulfilled') await transport.value.close();
   }
 
   /** One resolution makes all handlers of a processor: to Inversify a batch is a request. */

@@ -10,6 +10,7 @@ import {
   type ApplicationOptions,
   type Repository,
   type StateUnit,
+  type Store,
   type WorkerOptions,
 } from '@refold/core';
 import {
@@ -31,7 +32,7 @@ export type FromContainer<Value extends object> =
 /** What an application in a container is made of: `ApplicationOptions`, where some may come from the container. */
 export interface RefoldModuleOptions<Unit extends StateUnit = StateUnit> extends Omit<
   ApplicationOptions<Unit>,
-  'store' | 'logger' | 'clock' | 'aroundBatch'
+  'store' | 'logger' | 'clock'
 > {
   readonly store: FromContainer<ApplicationOptions<Unit>['store']>;
   readonly logger?: FromContainer<NonNullable<ApplicationOptions<Unit>['logger']>>;
@@ -66,7 +67,7 @@ export function refoldModule<Unit extends StateUnit>(options: RefoldModuleOption
 }
 
 /**
- * Loads a module into a container, and makes its application.
+ * Loads a module into a container, and makes its application. If that fails, the container is as it was.
  * @throws BindingsError for what is missing or ambiguous, DefinitionError for what is wrong in the definitions, and what
  * opening the store throws
  */
@@ -78,7 +79,12 @@ export async function startRefold<Unit extends StateUnit>(
     throw new BindingsError(['Application is bound already: a container has one, load one refoldModule']);
   }
   container.load(module);
-  return container.getAsync(module.application);
+  try {
+    return await container.getAsync(module.application);
+  } catch (error) {
+    await container.unloadAsync(module);
+    throw error;
+  }
 }
 
 function bindAll<Unit extends StateUnit>(
@@ -88,13 +94,16 @@ function bindAll<Unit extends StateUnit>(
   const { bind } = bindings;
   const { aggregates = [], projections = [], deliveries = [], processManagers = [] } = options;
   const host = new ContainerHost([...projections, ...deliveries, ...processManagers]);
-  bind<Application<Unit>>(Application)
-    .toDynamicValue((context) => createIn(bindings, context, host, options))
+  const start = Symbol('Start of the application');
+  bind<Start<Unit>>(start)
+    .toDynamicValue((context) => started(createIn(bindings, context, host, options)))
     .inSingletonScope()
-    .onDeactivation(async (application) => {
-      await host.close();
-      await application.close();
+    .onDeactivation(async (made) => {
+      if ('application' in made) await host.close().finally(() => made.application.close());
     });
+  bind<Application<Unit>>(Application)
+    .toResolvedValue(applicationOf<Unit>, [start])
+    .inTransientScope();
   bind<Worker>(Worker)
     .toResolvedValue((application: Application) => application.worker(options.worker), [Application])
     .inSingletonScope();
@@ -108,21 +117,50 @@ function bindAll<Unit extends StateUnit>(
   bind<StateUnit>(BatchUnit).toDynamicValue(unitOfBatch).inTransientScope();
 }
 
+/** What came of the start. A promise that rejects would be kept, and then no container could let go of it. */
+type Start<Unit extends StateUnit> =
+  { readonly application: Application<Unit> } | { readonly failure: unknown };
+
+function started<Unit extends StateUnit>(creation: Promise<Application<Unit>>): Promise<Start<Unit>> {
+  return creation.then(
+    (application) => ({ application }),
+    (failure: unknown) => ({ failure }),
+  );
+}
+
+function applicationOf<Unit extends StateUnit>(start: Start<Unit>): Application<Unit> {
+  if ('failure' in start) throw start.failure;
+  return start.application;
+}
+
 async function createIn<Unit extends StateUnit>(
   bindings: ContainerModuleLoadOptions,
   context: ResolutionContext,
   host: ContainerHost,
   options: RefoldModuleOptions<Unit>,
 ): Promise<Application<Unit>> {
-  await host.open(bindings, context);
-  const { store, logger, clock, ...definitions } = options;
-  return createApplication<Unit>({
-    ...definitions,
-    logger: logger && (await made(logger, context)),
-    clock: clock && (await made(clock, context)),
-    store: await made(store, context),
-    aroundBatch: host.aroundBatch,
-  });
+  const { store, logger, clock, aroundBatch = asItIs, ...definitions } = options;
+  let opened: Store<Unit> | undefined;
+  try {
+    await host.open(bindings, context);
+    opened = await made(store, context);
+    return createApplication<Unit>({
+      ...definitions,
+      store: opened,
+      logger: logger && (await made(logger, context)),
+      clock: clock && (await made(clock, context)),
+      aroundBatch: (batch, work) => host.aroundBatch(batch, () => aroundBatch(batch, work)),
+    });
+  } catch (error) {
+    await host.close();
+    // One that was given as it is belongs to whoever has opened it.
+    if (typeof store === 'function') await opened?.close();
+    throw error;
+  }
+}
+
+function asItIs<Result>(_: unknown, work: () => Promise<Result>): Promise<Result> {
+  return work();
 }
 
 async function made<Value extends object>(

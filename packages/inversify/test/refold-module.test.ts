@@ -147,6 +147,52 @@ describe('refoldModule', () => {
     expect(shop.get(Post)).to.equal(outbox);
   });
 
+  it('leaves the container as it was when the start fails, and closes what it has opened', async () => {
+    const one = new Container();
+    const store = memoryStore();
+    const closed: string[] = [];
+    one
+      .bind('Broker')
+      .toDynamicValue(async () => transport([], () => closed.push('transport')))
+      .inSingletonScope();
+    const out = delivery('out', { transport: injectedTransport('Broker') }).on(OrderPlaced);
+    const options = { store: () => store, aggregates: [Order], deliveries: [mails, out] };
+
+    const missing = await startRefold(one, refoldModule(options)).catch((thrown: unknown) => thrown);
+    expect(missing).to.include({ code: 'BAD_BINDINGS' });
+    one.bind(Post).to(Outbox).inSingletonScope();
+    const twice = refoldModule({ ...options, deliveries: [mails, out, out] });
+    const wrong = await startRefold(one, twice).catch((thrown: unknown) => thrown);
+    expect(wrong).to.be.instanceOf(DefinitionError);
+    expect(closed).to.deep.equal(['transport']);
+    expect(await store.head().catch((error: Error) => error.name)).to.equal('StoreClosedError');
+
+    await startRefold(one, refoldModule({ ...options, store: memoryStore(), deliveries: [mails] }));
+    await one.unbindAllAsync();
+  });
+
+  it('runs what is to be around a batch inside of it', async () => {
+    const { container: shop, outbox } = container();
+    const around: string[] = [];
+    const app = await startRefold(
+      shop,
+      refoldModule({
+        store: memoryStore(),
+        aggregates: [Order],
+        deliveries: [mails],
+        aroundBatch: async ({ processor }, work) => {
+          const result = await work();
+          around.push(`${processor}: ${outbox.sent.length}`);
+          return result;
+        },
+      }),
+    );
+    await app.repository(Order).create('1', (order) => order.place(1));
+    await app.catchUp();
+    expect(around).to.deep.equal(['mails: 1']);
+    await shop.unbindAllAsync();
+  });
+
   it('says that a container has an application already', async () => {
     const one = new Container();
     await startRefold(one, refoldModule({ store: memoryStore() }));
