@@ -7,6 +7,8 @@ const mayImport = {
   sqlite: ['@refold/core'],
   postgres: ['@refold/core'],
   rabbitmq: ['@refold/core'],
+  inversify: ['@refold/core'],
+  kafka: ['@refold/core'],
   testing: ['@refold/core'],
 };
 const packages = Object.keys(mayImport).map((name) => `@refold/${name}`);

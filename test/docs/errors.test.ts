@@ -1,4 +1,5 @@
 import * as core from '@refold/core';
+import * as inversify from '@refold/inversify';
 import * as postgres from '@refold/postgres';
 import * as sqlite from '@refold/sqlite';
 import { expect } from 'chai';
@@ -14,7 +15,7 @@ interface Documented {
 
 /** The error classes that the packages export, found in their running code. */
 function exportedErrors(): string[] {
-  return Object.entries({ ...core, ...sqlite, ...postgres })
+  return Object.entries({ ...core, ...sqlite, ...postgres, ...inversify })
     .filter(([, value]) => typeof value === 'function' && value.prototype instanceof core.RefoldError)
     .map(([name]) => name)
     .sort();
@@ -22,7 +23,7 @@ function exportedErrors(): string[] {
 
 /** The code and the fields of an error class, by its types. */
 function declared(name: string): { code: string | undefined; fields: string[] } {
-  const packages = ['@refold/core', '@refold/sqlite', '@refold/postgres'] as const;
+  const packages = ['@refold/core', '@refold/sqlite', '@refold/postgres', '@refold/inversify'] as const;
   const symbol = packages.flatMap((one) => exportsOf(one)).find((one) => one.name === name);
   if (!symbol) throw new Error(`${name} has no type`);
   const checker = docsProgram().program.getTypeChecker();

@@ -9,6 +9,8 @@ export interface SnippetModule {
   readonly file: string;
   /** The page's lines with everything else blank, so that a diagnostic names the line of the page. */
   readonly text: string;
+  /** Whether it has legacy decorators, which those of parameters are: its first fence says `ts legacy`. */
+  readonly legacy: boolean;
 }
 
 /**
@@ -17,9 +19,11 @@ export interface SnippetModule {
  */
 export function modulesOf(page: Page): SnippetModule[] {
   const modules: string[][] = [];
+  const legacy = new Set<number>();
   for (const { info, lines, start } of page.fences) {
     if (info[0] !== 'ts') continue;
     if (modules.length === 0 || info[1] === 'module') modules.push(page.lines.map(() => ''));
+    if (info[1] === 'legacy') legacy.add(modules.length - 1);
     modules.at(-1)?.splice(start, lines.length, ...lines);
   }
   const name = page.path.replace(/\.md$/, '').replaceAll('/', '-').toLowerCase();
@@ -27,13 +31,16 @@ export function modulesOf(page: Page): SnippetModule[] {
     page,
     file: join(ROOT, 'test', 'snippets', `${name}-${index + 1}.ts`),
     text: lines.join('\n'),
+    legacy: legacy.has(index),
   }));
 }
 
-/** The modules of all pages, and the program that has them and the built packages in it. Made once a run. */
+/** The modules of all pages, and the program that has them, but for those with legacy decorators, and the built packages in it. Made once a run. */
 export interface DocsProgram {
   readonly modules: readonly SnippetModule[];
   readonly program: ts.Program;
+  /** The one that has a module. */
+  readonly programOf: (module: SnippetModule) => ts.Program;
 }
 
 let made: DocsProgram | undefined;
@@ -70,6 +77,7 @@ export const ENTRY_POINTS = [
   '@refold/core',
   '@refold/sqlite',
   '@refold/postgres',
+  '@refold/inversify',
   '@refold/testing',
   '@refold/testing/conformance',
 ] as const;
@@ -80,8 +88,19 @@ function makeProgram(): DocsProgram {
     file: join(ROOT, 'test', 'snippets', 'packages.ts'),
     text: ENTRY_POINTS.map((specifier) => `import '${specifier}';\n`).join(''),
   };
-  const texts = new Map([...modules, packages].map(({ file, text }) => [file, text]));
-  const options = compilerOptions();
+  const program = programWith([...modules.filter(({ legacy }) => !legacy), packages], compilerOptions());
+  const legacy = programWith(
+    modules.filter((module) => module.legacy),
+    { ...compilerOptions(), experimentalDecorators: true },
+  );
+  return { modules, program, programOf: (module) => (module.legacy ? legacy : program) };
+}
+
+function programWith(
+  sources: readonly Pick<SnippetModule, 'file' | 'text'>[],
+  options: ts.CompilerOptions,
+): ts.Program {
+  const texts = new Map(sources.map(({ file, text }) => [file, text]));
   const host = ts.createCompilerHost(options);
   const readFromDisk = host.readFile.bind(host);
   const sourceFromDisk = host.getSourceFile.bind(host);
@@ -92,7 +111,7 @@ function makeProgram(): DocsProgram {
     if (text === undefined) return sourceFromDisk(file, languageVersion, ...rest);
     return ts.createSourceFile(file, text, languageVersion);
   };
-  return { modules, program: ts.createProgram([...texts.keys()], options, host) };
+  return ts.createProgram([...texts.keys()], options, host);
 }
 
 /** The repository's own, except that a snippet may declare what only the reader uses. */

@@ -14,8 +14,9 @@ function outputsOf({ fences }: Page): string[] {
   return fences.filter(({ info }) => info.join(' ') === 'text output').map(({ lines }) => lines.join('\n'));
 }
 
-function problemsOf({ page, file }: SnippetModule): string[] {
-  const { program } = docsProgram();
+function problemsOf(module: SnippetModule): string[] {
+  const { page, file } = module;
+  const program = docsProgram().programOf(module);
   const source = program.getSourceFile(file);
   return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)].map(
     ({ messageText, start = 0, file: of }) => {
@@ -25,8 +26,9 @@ function problemsOf({ page, file }: SnippetModule): string[] {
   );
 }
 
-function compiled({ file }: SnippetModule): string {
-  const { program } = docsProgram();
+function compiled(module: SnippetModule): string {
+  const { file } = module;
+  const program = docsProgram().programOf(module);
   let code: string | undefined;
   program.emit(program.getSourceFile(file), (_, text) => (code = text));
   if (code === undefined) throw new Error(`${file} was not emitted`);

@@ -1,49 +1,13 @@
-import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { expect } from 'chai';
+import { EXAMPLES, lastLine, run, withMistake } from './running-example.js';
 
-const EXAMPLES = fileURLToPath(new URL('../../../examples/', import.meta.url));
 const QUICKSTART = join(EXAMPLES, '01-quickstart', 'dist', 'main.js');
 const FLIGHTS = join(EXAMPLES, '02-replay-flights', 'dist', 'main.js');
 const VERDICT = /^All [0-9]+ answers match the raw file; both rebuilt read models match\.$/;
-
-interface Outcome {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function run(...args: readonly string[]): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    let [stdout, stderr] = ['', ''];
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-    child.once('error', reject).once('close', (code) => resolve({ code, stdout, stderr }));
-  });
-}
-
-function lastLine({ stdout }: Outcome): string | undefined {
-  return stdout.trimEnd().split('\n').at(-1);
-}
-
-/** Node's arguments that load one of the example's modules with a text in it replaced. */
-function withMistake(module: string, right: string, wrong: string): string[] {
-  const hooks = `export async function load(url, context, next) {
-    const loaded = await next(url, context);
-    if (!url.endsWith(${JSON.stringify(`/02-replay-flights/dist/${module}`)})) return loaded;
-    const source = String(loaded.source);
-    if (!source.includes(${JSON.stringify(right)})) throw new Error('${module} has no such text');
-    return { ...loaded, source: source.replace(${JSON.stringify(right)}, ${JSON.stringify(wrong)}) };
-  }`;
-  const register = `import { register } from 'node:module';
-    register('data:text/javascript,${encodeURIComponent(hooks).replaceAll("'", '%27')}');`;
-  return ['--import', `data:text/javascript,${encodeURIComponent(register)}`];
-}
 
 describe('the quickstart example', () => {
   let folder: string;
@@ -108,7 +72,12 @@ describe('the flights example', () => {
   ] as const;
   for (const [module, right, wrong, found] of mistakes) {
     it(`says which answer differs, and fails, when "${right}" is "${wrong}"`, async () => {
-      const outcome = await run(...withMistake(module, right, wrong), FLIGHTS, '--flights', '20000');
+      const outcome = await run(
+        ...withMistake('02-replay-flights', module, right, wrong),
+        FLIGHTS,
+        '--flights',
+        '20000',
+      );
       expect(outcome).to.include({ code: 1, stderr: '' });
       expect(outcome.stdout).to.match(
         new RegExp(`^${found.replaceAll('?', '\\?')}.*: expected .*, actual `, 'm'),

@@ -1,8 +1,10 @@
 import { after, before, type Suite } from 'mocha';
+import { stopKafka } from './kafka.js';
 import { stopRabbitmq } from './rabbitmq.js';
 
 // At the root: once, when the last test of the run is over.
 after(stopRabbitmq);
+after(stopKafka);
 
 /**
  * Starts a service before the first test of a suite, for all that use it. Where it cannot be had the suite's tests are skipped,

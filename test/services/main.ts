@@ -1,5 +1,6 @@
 // `npm run services`: starts the brokers that are not running, and stays until it is told to end.
 import { once } from 'node:events';
+import { kafkaService } from './kafka.js';
 import { rabbitmqService } from './rabbitmq.js';
 import type { Service } from './service.js';
 
@@ -17,6 +18,12 @@ const OFFERS: readonly Offer[] = [
     variable: 'REFOLD_RABBITMQ_URL',
     value: ({ address }) => address,
     service: rabbitmqService,
+  },
+  {
+    name: 'Kafka',
+    variable: 'REFOLD_KAFKA_BROKERS',
+    value: ({ address }) => address,
+    service: kafkaService,
   },
 ];
 

@@ -17,11 +17,13 @@ import {
 } from './messages/archive-messages.js';
 import { appendBeside } from './messages/message-stream.js';
 import type { DocumentProjection } from './processors/document-projection.js';
+import { surrounded, type AroundBatch } from './processors/around-batch.js';
 import { InlineProjections } from './processors/inline.js';
 import type { ProcessorContext } from './processors/context.js';
 import { Flows } from './deliveries/flow/flow.js';
 import { HeldAppends, type HoldAppendsOptions } from './deliveries/flow/held-appends.js';
 import { MessageDelivery } from './deliveries/message-delivery.js';
+import type { Transport } from './deliveries/transport.js';
 import type { Delivery } from './processors/delivery.js';
 import type { ProcessHost } from './processors/process-batch.js';
 import type { AnyProcessManager } from './processors/process-manager.js';
@@ -71,6 +73,8 @@ export interface ApplicationOptions<Unit extends StateUnit = StateUnit> {
   readonly clock?: Clock;
   /** Has appends and saves of this process wait while deliveries are too far behind. Default: they do not. */
   readonly holdAppends?: HoldAppendsOptions;
+  /** Runs around every batch of handlers of every processor. */
+  readonly aroundBatch?: AroundBatch<Unit>;
 }
 
 /** Options of `Application.append`. */
@@ -116,12 +120,13 @@ export class Application<Unit extends StateUnit = StateUnit> {
   readonly #context: ProcessorContext<Unit>;
   readonly #inline: InlineProjections<Unit>;
   readonly #held: HeldAppends<Unit> | undefined;
+  readonly #transports: readonly Transport[];
   readonly #repositories = new Map<object, Repository<Aggregate>>();
   #inlineReady: Promise<void> | undefined;
 
   constructor(options: ApplicationOptions<Unit>) {
     const { store, aggregates = [], projections = [], deliveries = [], events = [] } = options;
-    const { processManagers = [] } = options;
+    const { processManagers = [], aroundBatch } = options;
     const { logger = consoleLogger, clock = systemClock } = options;
     const aggregateTypes = aggregates.map((one) => aggregateTypeOf(one));
     const unbound: readonly Processor<Unit>[] = [...projections, ...deliveries];
@@ -133,8 +138,8 @@ export class Application<Unit extends StateUnit = StateUnit> {
       ...processManagers.flatMap((one) => [...one.eventTypes, ...one.ownEventTypes]),
       ...events,
     ]);
-    const inline = projections.filter(({ mode }) => mode === 'inline');
-    if (inline.length > 0 && !store.supports.inline) {
+    const inline = unbound.some(({ mode }) => mode === 'inline');
+    if (inline && !store.supports.inline) {
       throw new UnsupportedError('inline projections', "declare them with mode: 'async'");
     }
     if (processManagers.length > 0 && !store.supports.transactions) {
@@ -143,17 +148,22 @@ export class Application<Unit extends StateUnit = StateUnit> {
     this.#log = store;
     this.#state = store;
     const host = this.#processHost(codec);
-    this.#processors = [...unbound, ...processManagers.map((one) => one.bind(host))];
+    const bound = [...unbound, ...processManagers.map((one): Processor<Unit> => one.bind(host))];
+    this.#processors = aroundBatch ? bound.map((one) => surrounded(one, aroundBatch)) : bound;
+    this.#transports = deliveries.flatMap((one) => (one instanceof MessageDelivery ? [one.transport] : []));
     this.#context = {
       ...{ log: store, state: store, codec, clock, logger },
       flows: new Flows(clock),
       commits: new Wakeup(),
       control: new Wakeup(),
     };
-    this.#inline = new InlineProjections(inline, this.#context);
     const { holdAppends } = options;
     const names = deliveries.map(({ name }) => name);
     this.#held = holdAppends && new HeldAppends(holdAppends, names, this.#context);
+    this.#inline = new InlineProjections(
+      this.#processors.filter(({ mode }) => mode === 'inline'),
+      this.#context,
+    );
   }
 
   /** The repository of an aggregate class or a decider; one for each, with its cache, unless options ask for another. */
@@ -162,6 +172,7 @@ export class Application<Unit extends StateUnit = StateUnit> {
     aggregate: Decider<Command, State, Event>,
     options?: RepositoryOptions,
   ): Repository<DeciderAggregate<Command, State, Event>>;
+  repository(aggregate: AggregateClass | AnyDecider, options?: RepositoryOptions): Repository<Aggregate>;
   repository(aggregate: object, options?: RepositoryOptions): Repository<Aggregate> {
     const known = options ? undefined : this.#repositories.get(aggregate);
     if (known) return known;
@@ -314,10 +325,7 @@ export class Application<Unit extends StateUnit = StateUnit> {
 
   /** Closes the transports of its deliveries, and the store. Stop workers first. */
   async close(): Promise<void> {
-    const transports = this.#processors.flatMap((one) =>
-      one instanceof MessageDelivery ? [one.transport] : [],
-    );
-    await Promise.all(transports.map((transport) => transport.close()));
+    await Promise.all(this.#transports.map((transport) => transport.close()));
     await this.#log.close();
   }
 

@@ -103,6 +103,7 @@ export type {
   ProjectionOptions,
   SequenceKey,
 } from './processors/projection.js';
+export type { AroundBatch, HandledBatch } from './processors/around-batch.js';
 export type { Guarantee, Processor, ProcessorMode } from './processors/processor.js';
 export {
   delivery,

@@ -126,6 +126,11 @@ export class MessageDelivery implements Processor {
     return new MessageDelivery(this.name, this.#options, this.eventTypes, this.#mappings, mapping);
   }
 
+  /** @internal What was given to `on`. */
+  get handlers(): readonly unknown[] {
+    return [...this.#mappings.values(), this.#everyMapping];
+  }
+
   /** @internal */
   startAfter(log: Pick<EventStore, 'head' | 'readAll'>): Promise<number> {
     return startAfter(this.#options.startAt ?? 'beginning', log);

@@ -84,6 +84,11 @@ export class CustomProjection<Unit extends StateUnit = StateUnit> implements Pro
     return new CustomProjection(this.name, this.#options, [...this.eventTypes, type], handlers);
   }
 
+  /** @internal What was given to `on`. */
+  get handlers(): readonly unknown[] {
+    return [...this.#handlers.values()];
+  }
+
   /** @internal */
   sequenceOf(event: RecordedEvent): string {
     return this.#options.sequence?.(event) ?? event.stream;

@@ -94,6 +94,11 @@ export class Delivery<Unit extends StateUnit = StateUnit> implements Processor<U
     return new Delivery(this.name, this.#options, [...this.eventTypes, type], handlers);
   }
 
+  /** @internal What was given to `on`. */
+  get handlers(): readonly unknown[] {
+    return [...this.#handlers.values()];
+  }
+
   /** @internal */
   startAfter(log: Pick<EventStore, 'head' | 'readAll'>): Promise<number> {
     return startAfter(this.#options.startAt ?? 'beginning', log);

@@ -120,6 +120,11 @@ export class ProcessManager<State = undefined, Own extends object = never> imple
     return new ProcessManager(name, this.#options, this.#definition, eventTypes, reactions);
   }
 
+  /** @internal What was given to `on`. */
+  get handlers(): readonly unknown[] {
+    return [...this.#reactions.values()].map(({ handler }) => handler);
+  }
+
   /** @internal */
   sequenceOf(event: RecordedEvent): string {
     // What belongs to no instance is passed over, and what names none fails, in any sequence.

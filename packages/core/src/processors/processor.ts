@@ -39,6 +39,8 @@ export interface Processor<Unit extends StateUnit = StateUnit> {
   /** Where given, it handles only events of streams in these categories. */
   readonly categories?: readonly string[];
   readonly collections: readonly Collection[];
+  /** @internal What was given to `on`, for those who look for what handlers need. */
+  readonly handlers?: readonly unknown[];
   /** @internal Behind which position its first generation begins. Default: the beginning of the log. */
   startAfter?(log: Pick<EventStore, 'head' | 'readAll'>): Promise<number>;
   /** @internal The sequence of a decoded event, which stays in order; undefined if the event belongs to several. */

@@ -1,0 +1,33 @@
+import { delivery, documentProjection } from '@refold/core';
+import { injectedTransport, readModelOf } from '@refold/inversify';
+import { ChargeCard, PaymentDeclined, PaymentRefunded, PaymentTaken, RefundPayment } from '../contract.js';
+import { Reception } from '../service/reception.js';
+import { outgoing, runService } from '../service/service.js';
+import { wireTo } from '../service/wires.js';
+import { Bank, CautiousBank, PaymentDesk } from './payment-desk.js';
+import { Payment } from './payment.js';
+
+const ledger = documentProjection('ledger', {
+  initial: () => ({ taken: 0, refunded: 0 }),
+  key: () => 'all',
+})
+  .on(PaymentTaken, (sums, { data }) => ({ ...sums, taken: sums.taken + data.cents }))
+  .on(PaymentRefunded, (sums, { data }) => ({ ...sums, refunded: sums.refunded + data.cents }));
+
+const answers = delivery('answers', { ...outgoing('orders'), transport: injectedTransport(wireTo('orders')) })
+  .on(PaymentTaken)
+  .on(PaymentDeclined)
+  .on(PaymentRefunded);
+
+await runService({
+  name: 'payments',
+  module: { aggregates: [Payment], projections: [ledger], deliveries: [answers] },
+  bind: (container) => container.bind(Bank).to(CautiousBank).inSingletonScope(),
+  reception: new Reception().on(ChargeCard, PaymentDesk, 'charge').on(RefundPayment, PaymentDesk, 'refund'),
+  questions: (container, app) => ({
+    books: async () => {
+      await app.waitFor(ledger, await app.head());
+      return (await container.get(readModelOf(ledger)).get('all')) ?? { taken: 0, refunded: 0 };
+    },
+  }),
+});

@@ -1,0 +1,16 @@
+export type {
+  KafkaAdmin,
+  KafkaClient,
+  KafkaFetched,
+  KafkaProducer,
+  KafkaReceived,
+  KafkaRecord,
+  KafkaRetry,
+  KafkaSubscriber,
+  KafkaTopicRecords,
+  KafkaTransaction,
+} from './client.js';
+export type { KafkaExactlyOnceOptions } from './kafka-position-log.js';
+export { KafkaTransport, kafkaTransport, type KafkaTransportOptions } from './kafka-transport.js';
+export { partitionOf } from './partition-of.js';
+export { messageOf } from './record.js';

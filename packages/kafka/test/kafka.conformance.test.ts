@@ -1,0 +1,40 @@
+import { ownKafkaService } from '@refold/test/services/kafka';
+import { useService } from '@refold/test/services/in-tests';
+import { kafkaTransport, messageOf } from '@refold/kafka';
+import { transportConformance } from '@refold/testing/conformance';
+import { describe } from 'mocha';
+import { clientOf, createTopics, follow, kafkaJsOf } from './fixture.js';
+
+describe('on Kafka', function () {
+  this.timeout(120_000);
+  const broker = useService('Kafka', ownKafkaService);
+
+  for (const rejecting of ['itself', 'the broker'] as const) {
+    transportConformance({
+      name: `kafkaTransport, where ${rejecting} rejects`,
+      open: async (topics) => {
+        const { address, kill, start } = broker();
+        const kafka = kafkaJsOf(address);
+        const config: Record<string, string> =
+          rejecting === 'itself' ? {} : { 'max.message.bytes': '100000' };
+        await createTopics(kafka, topics, { config });
+        const transport = kafkaTransport({ kafka: clientOf(address) });
+        let following: Awaited<ReturnType<typeof follow>> | undefined;
+        const bytes = rejecting === 'itself' ? 1_100_000 : 200_000;
+        return {
+          transport,
+          received: async (topic) => {
+            following ??= await follow(kafka, topics);
+            return following
+              .records(topic)
+              .map(({ partition, record }) => messageOf(topic, partition, record));
+          },
+          rejected: (message) => ({ ...message, body: Buffer.alloc(bytes) }),
+          break: () => kill.call(broker()),
+          mend: () => start.call(broker()),
+          close: async () => following?.close(),
+        };
+      },
+    });
+  }
+});
