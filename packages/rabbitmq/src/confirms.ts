@@ -156,14 +156,6 @@ export class ConfirmingChannel {
     clearTimeout(timer);
   }
 
-  async close(): Promise<void> {
-    try {
-      if (this.isOpen) await this.#channel.close();
-    } catch {
-      // It has ended by itself meanwhile.
-    }
-  }
-
   #tooLate(giveUp: (error: Error) => void): void {
     giveUp(this.#silent());
     // What a broker that blocks has not read yet would come twice by every new connection: this one is kept for its end.

@@ -126,7 +126,8 @@ export class BrokerConnection {
     if (!this.#isOpen) return;
     const timer = setTimeout(() => this.cut('the broker did not say goodbye'), CLOSE_MS);
     try {
-      await this.#model.close();
+      // The client's own promise stays open for ever if the connection ends before the broker has answered.
+      await Promise.race([this.#model.close(), this.ended]);
     } catch {
       // It has ended by itself meanwhile.
     }

@@ -16,7 +16,10 @@ interface Delivery {
   readonly message: ReceivedMessage | { readonly unreadable: unknown };
 }
 
-/** One connection's time as a consumer of a queue. */
+/**
+ * One connection's time as a consumer of a queue. Whoever runs it closes the connection behind it: what is not acknowledged by
+ * then goes back to the queue, and what arrives in between is not looked at.
+ */
 export class Consumption {
   readonly #name: string;
   readonly #connection: BrokerConnection;
@@ -52,12 +55,9 @@ export class Consumption {
     const stop = (): void => this.#over.abort();
     this.#told.addEventListener('abort', stop, { once: true });
     try {
-      const channel = await this.#opened();
-      if (channel) await this.#ended();
+      if (await this.#opened()) await this.#ended();
       this.#lanes.clear();
       await this.#lanes.idle();
-      // What is not acknowledged goes back to the queue with the channel, and what arrives until then is not looked at.
-      if (this.#isOpen) await channel?.close().catch(() => undefined);
     } finally {
       this.#told.removeEventListener('abort', stop);
     }
@@ -65,8 +65,8 @@ export class Consumption {
     return reasonOf(this.#closedBy ?? this.#connection.reason);
   }
 
-  /** Asks for messages; returns undefined if that did not work and may work with another connection. */
-  async #opened(): Promise<Channel | undefined> {
+  /** Asks for messages; returns false if that did not work and may work with another connection. */
+  async #opened(): Promise<boolean> {
     const { queue, prefetch = 50 } = this.#options;
     try {
       const channel = await this.#connection.channel();
@@ -78,11 +78,11 @@ export class Consumption {
       });
       await channel.prefetch(prefetch);
       await channel.consume(queue, (raw) => this.#arrived(raw));
-      return channel;
+      return true;
     } catch (cause) {
       if (isRefusal(cause)) throw new TransportUnavailableError(this.#name, reasonOf(cause), { cause });
       this.#closedBy ??= cause;
-      return undefined;
+      return false;
     }
   }
 

@@ -5,7 +5,7 @@ import { reasonOf, type BrokerConnection } from './connection.js';
 /** How long the first message of a stream may take that has any. */
 const FIRST_MS = 1_000;
 
-/** Reads a stream on a channel of its own; no more than two batches ahead. */
+/** Reads a stream on a channel of its own, which ends with its connection; no more than two batches ahead. */
 export class StreamReader {
   readonly #subject: string;
   readonly #channel: Channel;
@@ -79,10 +79,6 @@ export class StreamReader {
     }
     this.#checkOpen(signal);
     return last && offsetOf(last);
-  }
-
-  async close(): Promise<void> {
-    if (this.#isOpen) await this.#channel.close().catch(() => undefined);
   }
 
   #checkOpen(signal: AbortSignal): void {

@@ -97,11 +97,7 @@ class RabbitmqStream implements PartitionedLog {
     signal: AbortSignal,
   ): Promise<number | undefined> {
     const reader = await StreamReader.open(this.name, connection, this.#queue, edge, this.#batchSize);
-    try {
-      return await (edge === 'first' ? reader.firstOffset(signal) : reader.lastOffset(signal));
-    } finally {
-      await reader.close();
-    }
+    return edge === 'first' ? reader.firstOffset(signal) : reader.lastOffset(signal);
   }
 
   /** What comes on one connection, until it ends. */
@@ -114,14 +110,10 @@ class RabbitmqStream implements PartitionedLog {
     const from = after === 0 ? 'first' : after;
     const reader = await this.#opened(connection, from);
     if (!reader) return;
-    try {
-      for (;;) {
-        const messages = await reader.next(signal);
-        if (messages.length === 0) return;
-        yield messages;
-      }
-    } finally {
-      await reader.close();
+    for (;;) {
+      const messages = await reader.next(signal);
+      if (messages.length === 0) return;
+      yield messages;
     }
   }
 
