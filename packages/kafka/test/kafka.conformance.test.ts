@@ -13,7 +13,8 @@ describe('on Kafka', function () {
     transportConformance({
       name: `kafkaTransport, where ${rejecting} rejects`,
       open: async (topics) => {
-        const { address, kill, start } = broker();
+        const service = broker();
+        const { address } = service;
         const kafka = kafkaJsOf(address);
         const config: Record<string, string> =
           rejecting === 'itself' ? {} : { 'max.message.bytes': '100000' };
@@ -30,8 +31,8 @@ describe('on Kafka', function () {
               .map(({ partition, record }) => messageOf(topic, partition, record));
           },
           rejected: (message) => ({ ...message, body: Buffer.alloc(bytes) }),
-          break: () => kill.call(broker()),
-          mend: () => start.call(broker()),
+          break: () => service.kill(),
+          mend: () => service.start(),
           close: async () => following?.close(),
         };
       },

@@ -152,8 +152,8 @@ async function send(
         { signal, word: () => `w${words++}` },
       );
       const batch = mine.slice(at, at + size);
-      const { has } = opened;
-      const fresh = batch.filter((place) => !has.call(opened, place));
+      const range = opened;
+      const fresh = batch.filter((place) => !range.has(place));
       const last = fresh.at(-1);
       if (last) await opened.send(fresh, last.position);
       at += batch.length;
