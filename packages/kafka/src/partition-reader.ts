@@ -75,14 +75,14 @@ class Reading {
       ...{ groupId, fromBeginning: true, autoCommit: false, maxWaitTimeInMs: FETCH_MS },
     });
     try {
-      await this.#consume(consumer);
+      await this.#consume(consumer, await topics.partitions(this.#place.topic));
     } finally {
       await consumer.disconnect().catch(() => undefined);
       await topics.use((admin) => admin.deleteGroups([groupId])).catch(() => undefined);
     }
   }
 
-  async #consume(consumer: KafkaSubscriber): Promise<void> {
+  async #consume(consumer: KafkaSubscriber, count: number): Promise<void> {
     const { topic, partition } = this.#place;
     const crashed = this.#listen(consumer);
     crashed.catch(() => undefined);
@@ -95,6 +95,9 @@ class Reading {
     };
     await consumer.run({ autoCommit: false, eachBatch });
     this.#seek(consumer);
+    // A member without others is given all partitions, and would fetch them all.
+    const partitions = Array.from({ length: count }, (_, index) => index).filter((one) => one !== partition);
+    if (partitions.length > 0) consumer.pause([{ topic, partitions }]);
     await Promise.race([crashed, ended(this.#signal)]);
   }
 
