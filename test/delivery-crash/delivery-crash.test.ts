@@ -4,8 +4,8 @@ import type { RunningBroker } from './broker.js';
 import { brokers } from './brokers.js';
 import { deliverThroughCrashes } from './delivery-run.js';
 
-const MESSAGES = 4000;
-const KILLS = 10;
+const MESSAGES = 3000;
+const KILLS = 6;
 const seed = Number(process.env['REFOLD_CRASH_SEED'] ?? 1);
 
 for (const target of brokers) {
