@@ -78,6 +78,8 @@ export const ENTRY_POINTS = [
   '@refold/sqlite',
   '@refold/postgres',
   '@refold/inversify',
+  '@refold/rabbitmq',
+  '@refold/kafka',
   '@refold/testing',
   '@refold/testing/conformance',
 ] as const;
