@@ -22,7 +22,7 @@ const WRITES = new Set([
 ]);
 const LOOKS = new Set([
   ...['partitions', 'pausedProcessors', 'workers', 'deadLetters', 'countDeadLetters', 'parkedSequences'],
-  ...['dueDeadLetters', 'generations', 'head', 'resumes', 'unprocessed'],
+  ...['dueDeadLetters', 'generations', 'head', 'steering', 'unprocessed'],
 ]);
 
 /** How often a transaction takes its time. */

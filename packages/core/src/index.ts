@@ -272,6 +272,7 @@ export type {
   ProcessorUnit,
   SliceProgress,
   SliceRange,
+  Steering,
   Timer,
   WorkerPresence,
 } from './store/processor-state.js';

@@ -6,7 +6,8 @@ export class Outcome {
   readonly #batch: readonly Message[];
   readonly #accepted = new Set<number>();
   readonly #errors = new Map<number, unknown>();
-  readonly #held = new Set<string>();
+  /** From which message on those of a key are not sent. */
+  readonly #held = new Map<string, number>();
   /** Why nothing more is sent, if it is so. */
   #ended: TransportUnavailableError | undefined;
 
@@ -20,10 +21,7 @@ export class Outcome {
 
   /** Whether a message can be sent still: none of its key has failed before. */
   isOpen(index: number): boolean {
-    const key = this.#batch[index]?.key;
-    return (
-      key !== undefined && !this.#held.has(key) && !this.#accepted.has(index) && !this.#errors.has(index)
-    );
+    return !this.#accepted.has(index) && !this.#isHeld(index);
   }
 
   accept(indexes: readonly number[]): void {
@@ -33,7 +31,7 @@ export class Outcome {
   /** A message is not accepted: nothing of its key is sent behind it. */
   reject(index: number, error: unknown): void {
     const key = this.#batch[index]?.key;
-    if (key !== undefined) this.#held.add(key);
+    if (key !== undefined) this.#held.set(key, Math.min(index, this.#held.get(key) ?? index));
     this.#errors.set(index, error);
   }
 
@@ -44,11 +42,16 @@ export class Outcome {
 
   /** As it stands; what is neither accepted nor rejected fails with this reason unless another was given. */
   result(otherwise: TransportUnavailableError): SendResult {
-    const failures = this.#batch.flatMap(({ key }, index) => {
+    const failures = this.#batch.flatMap((_, index) => {
       if (this.#accepted.has(index)) return [];
-      const error = this.#errors.get(index) ?? (this.#held.has(key) ? undefined : (this.#ended ?? otherwise));
+      const error = this.#errors.get(index) ?? (this.#isHeld(index) ? undefined : (this.#ended ?? otherwise));
       return [error === undefined ? { index } : { index, error }];
     });
     return { failures };
+  }
+
+  #isHeld(index: number): boolean {
+    const from = this.#held.get(this.#batch[index]?.key ?? '');
+    return from !== undefined && from <= index;
   }
 }

@@ -7,6 +7,7 @@ import {
   type PartitionKey,
   type SliceProgress,
   type SliceRange,
+  type Steering,
 } from '@refold/core';
 import { plainArray } from './arrays.js';
 import { query, type Runner } from './connection.js';
@@ -185,10 +186,17 @@ export class PartitionStructure {
     await this.reopen(transaction, processor, ', failure = null');
   }
 
-  async resumes(runner: Runner): Promise<ReadonlyMap<string, number>> {
-    const select = `select processor, times from ${this.#resumes}`;
-    const rows = await query<{ processor: string; times: string }>(runner, select);
-    return new Map(rows.map(({ processor, times }) => [processor, Number(times)]));
+  /** One statement, since every worker asks all the time. */
+  async steering(runner: Runner): Promise<Steering> {
+    const select = `select processor, null as times from ${this.#pauses}
+     union all select processor, times::text from ${this.#resumes}`;
+    const rows = await query<{ processor: string; times: string | null }>(runner, select);
+    return {
+      paused: rows.flatMap(({ processor, times }) => (times === null ? [processor] : [])),
+      resumes: new Map(
+        rows.flatMap(({ processor, times }) => (times === null ? [] : [[processor, Number(times)] as const])),
+      ),
+    };
   }
 
   async paused(runner: Runner): Promise<string[]> {

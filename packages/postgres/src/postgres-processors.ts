@@ -9,6 +9,7 @@ import type {
   Partition,
   PartitionKey,
   SliceRange,
+  Steering,
   Timer,
   WorkerPresence,
 } from '@refold/core';
@@ -94,8 +95,8 @@ export abstract class PostgresProcessors {
     );
   }
 
-  resumes(): Promise<ReadonlyMap<string, number>> {
-    return this.look(({ structure }, runner) => structure.resumes(runner));
+  steering(): Promise<Steering> {
+    return this.look(({ structure }, runner) => structure.steering(runner));
   }
 
   pausedProcessors(): Promise<readonly string[]> {

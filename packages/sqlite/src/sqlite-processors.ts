@@ -9,6 +9,7 @@ import type {
   Partition,
   PartitionKey,
   SliceRange,
+  Steering,
   Timer,
   WorkerPresence,
 } from '@refold/core';
@@ -75,8 +76,8 @@ export abstract class SqliteProcessors {
     return this.change('setPaused', (tables) => tables.partitions.setPaused(processor, paused, fence));
   }
 
-  resumes(): Promise<ReadonlyMap<string, number>> {
-    return this.look(({ partitions }) => partitions.resumes());
+  steering(): Promise<Steering> {
+    return this.look(({ partitions }) => ({ paused: partitions.paused(), resumes: partitions.resumes() }));
   }
 
   pausedProcessors(): Promise<readonly string[]> {

@@ -10,6 +10,7 @@ import type {
   PartitionKey,
   ProcessorState,
   SliceRange,
+  Steering,
   Timer,
   WorkerPresence,
 } from '../store/processor-state.js';
@@ -75,8 +76,8 @@ export abstract class MemoryProcessors implements ProcessorState, InboxState {
     return this.change('setPaused', (state) => state.setPaused(processor, paused, fence));
   }
 
-  resumes(): Promise<ReadonlyMap<string, number>> {
-    return this.look((state) => state.resumes());
+  steering(): Promise<Steering> {
+    return this.look((state) => ({ paused: state.pausedProcessors(), resumes: state.resumes() }));
   }
 
   pausedProcessors(): Promise<readonly string[]> {

@@ -74,11 +74,10 @@ export class Board {
   }
 
   async #read(): Promise<View> {
-    const [workers, partitions, paused, resumes] = await Promise.all([
+    const [workers, partitions, { paused, resumes }] = await Promise.all([
       this.#announce(),
       this.#state.partitions(),
-      this.#state.pausedProcessors(),
-      this.#state.resumes(),
+      this.#state.steering(),
     ]);
     return { workers, partitions, paused: new Set(paused), resumes };
   }

@@ -6,7 +6,7 @@ import type { StateUnit } from '../store/state-store.js';
 import { decodeOrFail, filterOf, HandlerError, type Processor } from './processor.js';
 
 /** Pages that are kept for partitions which come a little later. */
-const KEPT_PAGES = 6;
+const KEPT_PAGES = 3;
 
 /** An event on its way to a handler. */
 export class FeedEvent {
@@ -73,14 +73,14 @@ export class Feed<Unit extends StateUnit> {
   readonly #sequenceOf: (event: RecordedEvent) => string | undefined;
   readonly #source: FeedSource<Unit>;
   readonly #filter: EventFilter;
-  readonly #pageSize: number;
+  readonly #pageSize: () => number;
   readonly #slice: number | undefined;
   readonly #reading = new Map<number, Promise<FeedPage | undefined>>();
   #pages: FeedPage[] = [];
   #head = 0;
 
   /** With a slice, all events are in that one, whatever their sequences. */
-  constructor(processor: Processor<Unit>, source: FeedSource<Unit>, pageSize: number, slice?: number) {
+  constructor(processor: Processor<Unit>, source: FeedSource<Unit>, pageSize: () => number, slice?: number) {
     this.#sequenceOf = (event) => processor.sequenceOf(event);
     this.#source = source;
     this.#filter = filterOf(processor, source.codec);
@@ -124,7 +124,7 @@ export class Feed<Unit extends StateUnit> {
 
   async #read(after: number, to: number): Promise<FeedPage | undefined> {
     const range = { after, to: to === Infinity ? undefined : to, filter: this.#filter };
-    const reader = this.#source.log.readAll({ ...range, batchSize: this.#pageSize });
+    const reader = this.#source.log.readAll({ ...range, batchSize: this.#pageSize() });
     for await (const batch of reader.batches()) {
       if (batch.through <= after) continue;
       const page = this.#pageOf(batch, after);

@@ -62,6 +62,9 @@ interface Work<Unit extends StateUnit> {
 /** How long a follower waits for its version to be live, at most, before it looks again. */
 const VERSION_MS = 1500;
 
+/** Batches that are read at once, at most. */
+const MOST_BATCHES = 4;
+
 /** How often a run that is to end somewhere looks whether others are there. */
 const PASSIVE_LOOK_MS = 50;
 
@@ -298,7 +301,12 @@ export class ProcessorRunner<Unit extends StateUnit> {
     const { checkpoints, batchSize, leases, holder, leaseMs, onProgress } = this.#options;
     const { processor } = this;
     const context = this.#context;
-    const feed = new Feed(processor, context, batchSize);
+    // Enough for all lanes to fill their batches: small ones commit, and write the same documents, more often.
+    const feed = new Feed(
+      processor,
+      context,
+      () => batchSize * Math.min(MOST_BATCHES, Math.max(1, lanes.size)),
+    );
     this.#meter = undefined;
     const onCommit = (events: number): void => {
       const position = lanes.least() ?? 0;

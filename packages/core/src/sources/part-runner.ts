@@ -188,7 +188,7 @@ export class PartRunner<Unit extends StateUnit> {
     const { processor } = this;
     const log = new PartLog(this.#own.log, part);
     const slice = equalRanges(this.#own.count)[part]?.firstSlice ?? 0;
-    const feed = new Feed(processor, { log, codec: context.codec }, batchSize, slice);
+    const feed = new Feed(processor, { log, codec: context.codec }, () => batchSize, slice);
     const bound = new Bound(to ?? Infinity, { final: to !== undefined });
     const replayed = generation.replayed.filter((one) => one.firstSlice <= slice && slice <= one.lastSlice);
     const before = Math.max(0, ...replayed.map(({ position }) => position));

@@ -133,6 +133,14 @@ export interface Timer {
   readonly data: unknown;
 }
 
+/** What processors were told: to pause, and to go on. */
+export interface Steering {
+  /** The names of those that are paused. */
+  readonly paused: readonly string[];
+  /** How often each was told to go on, whether it was paused or not; those that never were are left out. */
+  readonly resumes: ReadonlyMap<string, number>;
+}
+
 /**
  * What processors keep beside their read models: checkpoints, leases, dead letters, timers, and who works on what.
  * Whatever carries a lease's token is done only while that token is the newest of its partition.
@@ -187,11 +195,8 @@ export interface ProcessorState {
    * their holders, so that nothing of what they have in hand is committed. Ending the pause forgets failures.
    */
   setPaused(processor: string, paused: boolean, options?: { readonly fence?: boolean }): Promise<void>;
-  /**
-   * How often each processor was told to go on, by `setPaused` with false, whether it was paused or not. Those that never
-   * were are left out.
-   */
-  resumes(): Promise<ReadonlyMap<string, number>>;
+  /** What processors were told, all in one look. */
+  steering(): Promise<Steering>;
   /** The names of the processors that are paused. */
   pausedProcessors(): Promise<readonly string[]>;
 

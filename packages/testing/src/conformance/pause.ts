@@ -102,14 +102,14 @@ export function describePause(harness: StoreHarness<StateStore>): void {
 
     it('is counted when it ends, and so is every other word to go on', async () => {
       const store = await stores.open();
-      assert.deepEqual(await store.resumes(), new Map());
+      assert.deepEqual((await store.steering()).resumes, new Map());
       await store.setPaused(PROCESSOR, true);
-      assert.deepEqual(await store.resumes(), new Map());
+      assert.deepEqual((await store.steering()).resumes, new Map());
       await store.setPaused(PROCESSOR, false);
       await store.setPaused('another', false);
       await store.setPaused(PROCESSOR, false);
       assert.deepEqual(
-        await store.resumes(),
+        (await store.steering()).resumes,
         new Map([
           [PROCESSOR, 2],
           ['another', 1],

@@ -304,7 +304,7 @@ function describeEnding(harness: TransportHarness): void {
     const { failures } = await resultOf(transport, [newMessage(topic)]);
     assert.lengthOf(failures, 1);
     assert.instanceOf(failures[0]?.error, TransportUnavailableError);
-    assert.lengthOf(await received(topic), 1);
+    assert.lengthOf(await arrived({ received }, topic, 1), 1);
   });
 }
 
