@@ -5,7 +5,8 @@ import type { KafkaClient, KafkaReceived } from '@refold/kafka';
 /** A client of the broker: kafkajs, or with REFOLD_KAFKA_CLIENT=confluent the other, where that is installed. */
 export function clientOf(address: string): KafkaClient {
   const brokers = address.split(',');
-  if (process.env.REFOLD_KAFKA_CLIENT !== 'confluent') return kafkaJsOf(address);
+  // Its own retries come before the transport hears of anything: many of them take minutes.
+  if (process.env.REFOLD_KAFKA_CLIENT !== 'confluent') return kafkaJsOf(address, 2);
   const confluent = createRequire(import.meta.url)('@confluentinc/kafka-javascript') as {
     KafkaJS: { Kafka: new (config: object) => KafkaClient; logLevel: { NOTHING: number } };
   };
@@ -14,8 +15,8 @@ export function clientOf(address: string): KafkaClient {
 }
 
 /** kafkajs, which tests look at the broker with. */
-export function kafkaJsOf(address: string): Kafka {
-  return new Kafka({ brokers: address.split(','), logLevel: logLevel.NOTHING, retry: { retries: 8 } });
+export function kafkaJsOf(address: string, retries = 8): Kafka {
+  return new Kafka({ brokers: address.split(','), logLevel: logLevel.NOTHING, retry: { retries } });
 }
 
 /** Makes topics, so that they can be sent to when the promise has resolved. */
