@@ -9,6 +9,8 @@ const server = createServer((request, response) => {
     response.writeHead(204).end();
   });
 });
+// One side rests while the other has its rounds.
+server.keepAliveTimeout = 120_000;
 server.listen(Number(process.argv[2]), '127.0.0.1', () => process.send?.('ready'));
 process.on('message', () => {
   process.send?.(count);
