@@ -134,7 +134,7 @@ class Subject {
 
   /** Lets everything happen that is going to, unless somebody gives another command. */
   async rest(): Promise<void> {
-    const until = this.#scheduler.now + 4000;
+    const until = this.#scheduler.now + 12_000;
     while (this.#scheduler.now < until && (await this.#scheduler.step()));
   }
 
