@@ -64,7 +64,9 @@ async function mend<Unit extends StateUnit>(
 ): Promise<void> {
   const handle = app.processor(name);
   // An older version was put back: this one's code waits until it is told to go on.
-  if (liveVersion !== undefined && liveVersion < version && !building) await handle.rebuild();
+  // A build of the older one, which its process left behind, is no reason to wait.
+  const awaits = liveVersion !== undefined && liveVersion < version && building?.version !== version;
+  if (awaits) await handle.rebuild();
   if (failure) await handle.resume();
   if (deadLetters === 0) return;
   await handle.deadLetters.retry();
