@@ -39,14 +39,7 @@ for (const { name, open } of stores) {
     }
 
     it('wait from look to look while another version than theirs is live', async () => {
-      const slept: number[] = [];
-      const clock: Clock = {
-        now: () => systemClock.now(),
-        sleep: (ms, signal) => {
-          slept.push(ms);
-          return systemClock.sleep(ms, signal);
-        },
-      };
+      const { slept, clock } = recordingClock();
       const old = application({ projections: [balances({ partitions: 4 })], clock });
       const next = application({ projections: [balances({ version: 2 })] });
       workUntilTheEnd(old, fixture, { leaseMs: 2000 });
@@ -117,6 +110,29 @@ for (const { name, open } of stores) {
       await app.append('account-1', [new Deposited(1)]);
       await elsewhere.waitFor('balances', 2);
       expect(await documentsOf(store, 'balances')).to.deep.equal(await expectedBalances(store));
+      await stop();
+    });
+
+    it('go on with a processor that is resumed while the attempt is under way at which it stops', async () => {
+      let attempts = 0;
+      let fail = (_: Error): void => {};
+      const notes = delivery('notes', { onError: 'stop', retry: { maxAttempts: 1 } }).on(Deposited, () => {
+        attempts += 1;
+        if (attempts > 1) return undefined;
+        return new Promise<void>((_, reject) => (fail = reject));
+      });
+      const { slept, clock } = recordingClock();
+      const deliveries = [notes, delivery('others').on(Deposited, () => {})];
+      const app = application({ deliveries, clock });
+      const { stop } = workUntilTheEnd(app, fixture, { leaseMs: 300 });
+      await app.append('account-1', [new Deposited(1)]);
+      await until(() => attempts === 1);
+      await app.processor('notes').resume();
+      // It has been seen, and is no news any more when the attempt ends.
+      slept.length = 0;
+      await until(() => slept.filter((ms) => ms === 75).length > 4);
+      fail(new Error('not now'));
+      await app.waitFor('notes', 1);
       await stop();
     });
 
@@ -251,4 +267,17 @@ for (const { name, open } of stores) {
       expect((await store.partitions('notes'))[0]?.position).to.equal(1);
     });
   });
+}
+
+/** The clock of the system, and how long those who slept by it meant to. */
+function recordingClock(): { readonly slept: number[]; readonly clock: Clock } {
+  const slept: number[] = [];
+  const clock: Clock = {
+    now: () => systemClock.now(),
+    sleep: (ms, signal) => {
+      slept.push(ms);
+      return systemClock.sleep(ms, signal);
+    },
+  };
+  return { slept, clock };
 }

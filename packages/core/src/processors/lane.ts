@@ -9,6 +9,7 @@ import type { StateUnit } from '../store/state-store.js';
 import { BatchSize } from './batch-size.js';
 import type { Bound } from './bound.js';
 import type { ProcessorContext } from './context.js';
+import { DeadlyEvents, ProcessDiedError } from './deadly-events.js';
 import type { Feed, FeedEvent, FeedPage } from './feed.js';
 import { timersOf } from './due-timers.js';
 import { handlingOf, type Handling } from './handling.js';
@@ -24,9 +25,6 @@ import {
   type Processor,
   type ProcessorHandler,
 } from './processor.js';
-
-/** How often an event may have been begun by processes that ended before it was done. */
-const MOST_CRASHES = 3;
 
 /** Checkpoints of partitions that have nothing to do are written down at the latest when they are so far behind. */
 const MOST_UNSTORED = 50_000;
@@ -47,6 +45,8 @@ export interface LaneParts<Unit extends StateUnit> {
   readonly handling: HandlingContext;
   /** Called after every commit with the number of events that were handled. */
   readonly onCommit: (events: number) => void;
+  /** How often the processor was told to go on, as far as it is known. */
+  readonly resumes?: () => number | undefined;
 }
 
 /** What a lane says of itself to whoever looks at the status. */
@@ -78,16 +78,12 @@ export class Lane<Unit extends StateUnit> {
   readonly #timers: LaneTimers<Unit> | undefined;
   readonly #flow: Flow | undefined;
   readonly #size: BatchSize;
-  /** Up to here every event is handled alone, since a process has died in this partition. */
-  #carefulThrough: number;
-  /** The holder before this one did not give its lease back: it may have died of what comes next. */
-  #tookOver = false;
-  /** The event that this lane has noted to have begun. */
-  #begun = 0;
+  readonly #deadly: DeadlyEvents<Unit>;
   #events = 0;
   #reported: { readonly events: number; readonly at: number };
   #retrying: LaneReport['retrying'];
   #lettersAt = 0;
+  #resumesBefore: number | undefined;
 
   constructor(lease: Lease, parts: LaneParts<Unit>) {
     const { processor, context, feed, bound, checkpoints, batchSize } = parts;
@@ -116,7 +112,12 @@ export class Lane<Unit extends StateUnit> {
       isTransactional(this.#handler) ? this.#handler.firstBatch : 1,
     );
     this.#reported = { events: 0, at: clock.now() };
-    this.#carefulThrough = lease.crashes > 0 ? Infinity : 0;
+    this.#deadly = new DeadlyEvents(state, this.writer);
+  }
+
+  /** How often the processor had been told to go on when the latest attempt began: what is said later is for the next. */
+  get resumesBefore(): number | undefined {
+    return this.#resumesBefore;
   }
 
   get report(): LaneReport {
@@ -133,7 +134,7 @@ export class Lane<Unit extends StateUnit> {
    * @throws LeaseLostError, ProcessorStoppedError, and what the store throws when it is out of reach
    */
   async run(signal: AbortSignal, tookOver = false): Promise<void> {
-    this.#tookOver = tookOver;
+    this.#deadly.suspect(tookOver);
     const { feed, bound, context } = this.#parts;
     await this.#letters.load();
     feed.reaches(await context.log.head());
@@ -219,10 +220,10 @@ export class Lane<Unit extends StateUnit> {
     const through = Math.min(page.through, this.#parts.bound.to);
     const own = this.#ownOf(page, through);
     if (own.length > 0) this.#flow?.busy(this);
-    if (this.#carefulThrough === Infinity) this.#carefulThrough = through;
+    this.#deadly.handle(through);
     let done = 0;
     while (done < own.length && !signal.aborted) {
-      const next = own.slice(done, done + (this.#isCareful ? 1 : this.#size.size));
+      const next = own.slice(done, done + (this.#deadly.isCareful ? 1 : this.#size.size));
       const { batch, end } = await this.#admitted(next, signal);
       if (batch.length === 0) break;
       done += batch.length;
@@ -248,10 +249,6 @@ export class Lane<Unit extends StateUnit> {
     if (wanted.length === 0) return { batch: next, end: () => {} };
     const granted = await flow.begin(this, wanted.length, signal);
     return { batch: next.slice(0, granted === 0 ? 0 : wanted[granted]), end: () => flow.end(granted) };
-  }
-
-  get #isCareful(): boolean {
-    return this.writer.position < this.#carefulThrough;
   }
 
   /** The partition's events of a page. */
@@ -292,9 +289,10 @@ export class Lane<Unit extends StateUnit> {
 
   /** Takes the batch up to the first event that cannot even be handled; that is its failure then. */
   async #take(batch: readonly FeedEvent[], through: number): Promise<HandlerError | undefined> {
+    this.#resumesBefore = this.#parts.resumes?.();
     const [first] = batch;
-    if (this.#isCareful && first && batch.length === 1) {
-      const crashed = await this.#begin(first.event);
+    if (this.#deadly.isCareful && first && batch.length === 1) {
+      const crashed = await this.#deadly.begin(first.event);
       if (crashed) return crashed;
     }
     const end = batch.findIndex((one) => this.#unhandleable(one) !== undefined);
@@ -402,27 +400,6 @@ export class Lane<Unit extends StateUnit> {
     }
     this.#flow?.count(onError === 'park' ? 'parked' : 'skipped');
     this.#committed(0);
-  }
-
-  /** Notes that this process begins with an event; its failure, if too many have ended with it. */
-  async #begin(event: RecordedEvent): Promise<HandlerError | undefined> {
-    // Another try of the same process has shown that it does not die of it.
-    if (this.#begun === event.position) return undefined;
-    await this.writer.store();
-    const { lease } = this.writer;
-    const begun = await this.#parts.context.state.beginAttempt(lease, event.position);
-    this.#begun = event.position;
-    const died = Math.min(begun - 1, lease.crashes);
-    return this.#tookOver && died >= MOST_CRASHES
-      ? new HandlerError(event, new ProcessDiedError(died))
-      : undefined;
-  }
-}
-
-/** The process ended again and again while an event was handled. */
-class ProcessDiedError extends Error {
-  constructor(times: number) {
-    super(`The process ended ${times} times while it was handled`);
   }
 }
 

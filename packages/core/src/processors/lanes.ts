@@ -11,6 +11,8 @@ import { isTransient } from './transient.js';
 export type LaneEnd = {
   readonly kind: 'done' | 'lost' | 'unavailable' | 'stopped';
   readonly error?: unknown;
+  /** How often the processor had been told to go on when what it stopped at began. */
+  readonly resumes?: number;
 };
 
 interface Running<Unit extends StateUnit> {
@@ -108,7 +110,7 @@ export class Lanes<Unit extends StateUnit> {
       await lane.run(stop.signal, lease.crashes > crashes);
       return kept.lost.aborted ? { kind: 'lost', error: kept.lost.reason } : { kind: 'done' };
     } catch (error) {
-      return await this.#ended(lease, error);
+      return { ...(await this.#ended(lease, error)), resumes: lane.resumesBefore };
     } finally {
       await lane.close();
       kept.stop();

@@ -88,6 +88,7 @@ export class ProcessorRunner<Unit extends StateUnit> {
   #unsure = true;
   #meter: ProgressMeter | undefined;
   #resumes: number | undefined;
+  #resumesBefore: number | undefined;
   #said = '';
 
   constructor(processor: Processor<Unit>, context: ProcessorContext<Unit>, options: RunnerOptions) {
@@ -102,9 +103,12 @@ export class ProcessorRunner<Unit extends StateUnit> {
     return this.#lanes?.reports() ?? [];
   }
 
-  /** How often the processor had been told to go on when this last looked; undefined before that. */
+  /**
+   * How often the processor had been told to go on when what it stopped at began, or else when this last looked; undefined
+   * before that.
+   */
   get resumes(): number | undefined {
-    return this.#resumes;
+    return this.#resumesBefore ?? this.#resumes;
   }
 
   /**
@@ -329,14 +333,18 @@ export class ProcessorRunner<Unit extends StateUnit> {
         holder,
         leaseMs,
       },
+      resumes: () => this.#resumes,
       onEnd: (firstSlice, end) => this.#onEnd(generation, firstSlice, end),
     });
     return { lanes, feed };
   }
 
-  #onEnd(generation: Generation, firstSlice: number, { kind, error }: LaneEnd): void {
+  #onEnd(generation: Generation, firstSlice: number, { kind, error, resumes }: LaneEnd): void {
     const { logger } = this.#context;
-    if (kind === 'stopped') this.#stopped ??= error;
+    if (kind === 'stopped') {
+      this.#stopped ??= error;
+      this.#resumesBefore ??= resumes;
+    }
     if (kind === 'unavailable') {
       this.#unavailable += 1;
       logger.warn(`processor "${this.processor.name}" tries again: ${messageOf(error)}`);
