@@ -4,20 +4,25 @@ import { MESSAGE_CATEGORY } from './messages/message-stream.js';
 import type { AnyProcessManager } from './processors/process-manager.js';
 import type { Processor } from './processors/processor.js';
 
-type Declared = Pick<Processor, 'name' | 'collections' | 'eventTypes' | 'everyType'>;
+type Declared = Pick<Processor, 'name' | 'eventTypes' | 'everyType'> &
+  Partial<Pick<Processor, 'collections'>>;
 
 /** Names are checkpoints and tables: two processors that share one would overwrite each other. @throws DefinitionError */
 export function checkNames({
   projections,
   deliveries,
   processManagers,
-}: Readonly<Record<'projections' | 'deliveries' | 'processManagers', readonly Declared[]>>): void {
+  receivers,
+}: Readonly<
+  Record<'projections' | 'deliveries' | 'processManagers' | 'receivers', readonly Declared[]>
+>): void {
   const owners = new Map<string, string>();
   const names = new Map<string, string>();
   for (const [kind, processors] of [
     ['projection', projections],
     ['delivery', deliveries],
     ['process manager', processManagers],
+    ['receiver', receivers],
   ] as const) {
     for (const one of processors) {
       const subject = `${kind.charAt(0).toUpperCase()}${kind.slice(1)} "${one.name}"`;
@@ -41,7 +46,7 @@ function checkHandlers(subject: string, { eventTypes, everyType }: Declared): vo
 
 function checkCollections(
   subject: string,
-  { name, collections }: Declared,
+  { name, collections = [] }: Declared,
   owners: Map<string, string>,
 ): void {
   for (const collection of collections) {

@@ -8,7 +8,10 @@ import { ImportItemError, InvalidArgumentError, UnknownProcessorError, Unsupport
 import { EventCodec } from './events/codec.js';
 import { currentMetadata } from './events/correlation.js';
 import type { DataOf, EventType } from './events/event-type.js';
+import type { ReceivedMessage } from './deliveries/cloud-events.js';
 import { Inbox, type InboxOptions } from './inbox/inbox.js';
+import type { Receiver } from './inbox/receiver.js';
+import { Receivers } from './inbox/receivers.js';
 import { consoleLogger, type Logger } from './logger.js';
 import {
   archiveMessages,
@@ -66,6 +69,8 @@ export interface ApplicationOptions<Unit extends StateUnit = StateUnit> {
   readonly projections?: readonly Projection<Unit>[];
   readonly deliveries?: readonly (Delivery<Unit> | MessageDelivery)[];
   readonly processManagers?: readonly AnyProcessManager[];
+  /** What handles messages of other services; see `Application.receive`. */
+  readonly receivers?: readonly Receiver<Unit>[];
   /** Event types that no aggregate or projection names. */
   readonly events?: readonly EventType[];
   /** Default: warnings and errors to the console. */
@@ -121,16 +126,17 @@ export class Application<Unit extends StateUnit = StateUnit> {
   readonly #inline: InlineProjections<Unit>;
   readonly #held: HeldAppends<Unit> | undefined;
   readonly #transports: readonly Transport[];
+  readonly #receivers: Receivers<Unit>;
   readonly #repositories = new Map<object, Repository<Aggregate>>();
   #inlineReady: Promise<void> | undefined;
 
   constructor(options: ApplicationOptions<Unit>) {
     const { store, aggregates = [], projections = [], deliveries = [], events = [] } = options;
-    const { processManagers = [], aroundBatch } = options;
+    const { processManagers = [], receivers = [], aroundBatch } = options;
     const { logger = consoleLogger, clock = systemClock } = options;
     const aggregateTypes = aggregates.map((one) => aggregateTypeOf(one));
     const unbound: readonly Processor<Unit>[] = [...projections, ...deliveries];
-    checkNames({ projections, deliveries, processManagers });
+    checkNames({ projections, deliveries, processManagers, receivers });
     checkStreams(processManagers, aggregateTypes);
     const codec = new EventCodec([
       ...aggregateTypes.flatMap(({ eventTypes }) => eventTypes),
@@ -157,6 +163,8 @@ export class Application<Unit extends StateUnit = StateUnit> {
       commits: new Wakeup(),
       control: new Wakeup(),
     };
+    const inbox = (name: string, own: InboxOptions): Inbox<Unit> => this.inbox(name, own);
+    this.#receivers = new Receivers(receivers, { inbox, aroundBatch });
     const { holdAppends } = options;
     const names = deliveries.map(({ name }) => name);
     this.#held = holdAppends && new HeldAppends(holdAppends, names, this.#context);
@@ -216,6 +224,19 @@ export class Application<Unit extends StateUnit = StateUnit> {
       forgetReceived: this.#state.forgetReceived.bind(this.#state),
     };
     return new Inbox(store, name, { ...options, logger: options.logger ?? this.#context.logger });
+  }
+
+  /**
+   * Hands a message that has arrived to the handler of its type, unless it was handled before: what the handler writes with its
+   * unit and the memory of the message are one transaction, see `Inbox.once`. `duplicate` says that it was. Acknowledge the
+   * message when the promise has resolved: `consumer.run((message) => app.receive(payments, message), { signal })`.
+   * @throws UnknownMessageTypeError, DecodeError, UnknownEventVersionError, InvalidArgumentError, and what `Inbox.once` throws
+   */
+  async receive(
+    receiver: Receiver<Unit> | string,
+    message: ReceivedMessage,
+  ): Promise<{ readonly duplicate: boolean }> {
+    return { duplicate: await this.#receivers.receive(receiver, message) };
   }
 
   /**

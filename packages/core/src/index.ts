@@ -222,6 +222,15 @@ export { messageStreamOf } from './messages/message-stream.js';
 export type { ArchiveMessagesOptions, ArchiveMessagesResult } from './messages/archive-messages.js';
 export { inboxMessage, type InboxMessage } from './inbox/inbox-message.js';
 export {
+  receiver,
+  Receiver,
+  type ReceivedEvent,
+  type ReceiverContext,
+  type ReceiverHandler,
+  type ReceiverOptions,
+} from './inbox/receiver.js';
+export { UnknownMessageTypeError } from './inbox/unknown-message-type-error.js';
+export {
   Application,
   createApplication,
   type AppendEventsOptions,

@@ -5,6 +5,8 @@ import {
   delivery,
   memoryStore,
   processManager,
+  receivedMessage,
+  receiver,
   type AroundBatch,
 } from '@refold/core';
 import { expect } from 'chai';
@@ -31,16 +33,38 @@ describe('aroundBatch', () => {
         delivery('often').on(Noted, note('often')),
       ],
       processManagers: [processManager('process').on(Noted, note('process'))],
+      receivers: [receiver('received').on(Noted, note('received'))],
     });
     await app.append('note-1', [Noted('a')]);
     await app.catchUp();
+    const body = Buffer.from(JSON.stringify({ text: 'b' }));
+    await app.receive(
+      'received',
+      receivedMessage({ topic: 'notes', headers: { type: 'Noted', id: '1' }, body }, ''),
+    );
     expect(Object.fromEntries(seen)).to.deep.equal({
       inline: 'inline in a transaction',
       custom: 'custom in a transaction',
       once: 'once in a transaction',
       often: 'often',
       process: 'process',
+      received: 'received in a transaction',
     });
+    await app.close();
+  });
+
+  it('still lets no more events through than the rate of a delivery says', async () => {
+    const handled: string[] = [];
+    const slow = delivery('slow', {
+      rate: { perSecond: 1, burst: 1 },
+      where: ({ stream }) => stream !== 'note-1',
+    }).on(Noted, ({ stream }) => void handled.push(stream));
+    const app = createApplication({
+      ...{ store: memoryStore(), deliveries: [slow], aroundBatch: (_, work) => work() },
+    });
+    for (let note = 1; note <= 3; note++) await app.append(`note-${note}`, [Noted('a')]);
+    await app.catchUp({ signal: AbortSignal.timeout(300) });
+    expect(handled).to.deep.equal(['note-2']);
     await app.close();
   });
 

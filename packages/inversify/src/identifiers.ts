@@ -13,8 +13,8 @@ import {
 import type { ServiceIdentifier } from 'inversify';
 
 /**
- * Identifies the transaction in which the handlers of a batch run, those of custom projections and of deliveries that are
- * `exactlyOnce`. Classes that ask for it are made anew for every batch: see `injected`.
+ * Identifies the transaction in which the handlers of a batch run, those of receivers, of custom projections, and of deliveries
+ * that are `exactlyOnce`. Classes that ask for it are made anew for every batch: see `injected`.
  */
 export const BatchUnit = Symbol('BatchUnit');
 

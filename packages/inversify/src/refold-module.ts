@@ -92,8 +92,14 @@ function bindAll<Unit extends StateUnit>(
   options: RefoldModuleOptions<Unit>,
 ): void {
   const { bind } = bindings;
-  const { aggregates = [], projections = [], deliveries = [], processManagers = [] } = options;
-  const host = new ContainerHost([...projections, ...deliveries, ...processManagers]);
+  const {
+    aggregates = [],
+    projections = [],
+    deliveries = [],
+    processManagers = [],
+    receivers = [],
+  } = options;
+  const host = new ContainerHost([...projections, ...deliveries, ...processManagers, ...receivers]);
   const start = Symbol('Start of the application');
   bind<Start<Unit>>(start)
     .toDynamicValue((context) => started(createIn(bindings, context, host, options)))

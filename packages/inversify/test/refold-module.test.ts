@@ -5,6 +5,8 @@ import {
   delivery,
   memoryStore,
   processManager,
+  receivedMessage,
+  receiver,
   silentLogger,
   Worker,
   type DeliveryContext,
@@ -12,8 +14,11 @@ import {
   type Message,
   type OutgoingMessage,
   type Process,
+  type ReceivedEvent,
+  type ReceiverContext,
   type RecordedEvent,
   type Repository,
+  type StateUnit,
   type Transport,
 } from '@refold/core';
 import {
@@ -469,6 +474,37 @@ describe('injected handlers', () => {
     expect(await entries()).to.deep.equal([{ entry: 'order-1' }]);
     await one.unbindAllAsync();
     rmSync(folder, { recursive: true });
+  });
+
+  it('handle messages, each in the transaction that remembers it', async () => {
+    @injectable()
+    class Intake {
+      constructor(
+        @inject(repositoryOf(Order)) private readonly orders: Repository<Order>,
+        @inject(BatchUnit) private readonly batchUnit: StateUnit,
+      ) {}
+      async take({ data, message }: ReceivedEvent<OrderPlaced>, { unit }: ReceiverContext): Promise<void> {
+        expect(this.batchUnit).to.equal(unit);
+        await this.orders.create(message.key, (order) => order.place(data.total), { transaction: unit });
+      }
+    }
+    const intake = receiver('intake').on(OrderPlaced, injected(Intake, 'take', { scope: 'batch' }));
+    const one = new Container();
+    const module = refoldModule({ store: memoryStore(), aggregates: [Order], receivers: [intake] });
+    const app = await startRefold(one, module);
+    const arrival = {
+      topic: 'orders',
+      key: '7',
+      headers: { ce_id: 'm1', ce_source: '/shop', ce_type: 'OrderPlaced' },
+      body: Buffer.from('{"total":30}'),
+    };
+    const repeats: boolean[] = [];
+    for (const message of [receivedMessage(arrival, 'ce_'), receivedMessage(arrival, 'ce_')]) {
+      repeats.push((await app.receive(intake, message)).duplicate);
+    }
+    expect(repeats).to.deep.equal([false, true]);
+    expect((await app.repository(Order).load('7')).total).to.equal(30);
+    await one.unbindAllAsync();
   });
 
   it('serve process managers, custom projections and mappings of messages too', async () => {

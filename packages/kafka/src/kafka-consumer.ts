@@ -52,7 +52,7 @@ export interface KafkaMessageContext {
 export type KafkaMessageHandler = (
   message: ReceivedMessage,
   context: KafkaMessageContext,
-) => Promise<void> | void;
+) => Promise<unknown> | void;
 
 /** Handles the messages of topics. */
 export interface KafkaConsumer {

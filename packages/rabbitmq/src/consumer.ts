@@ -43,7 +43,7 @@ export interface RabbitmqMessageContext {
 export type RabbitmqMessageHandler = (
   message: ReceivedMessage,
   context: RabbitmqMessageContext,
-) => Promise<void> | void;
+) => Promise<unknown> | void;
 
 /** Takes messages out of a queue. */
 export interface RabbitmqConsumer {

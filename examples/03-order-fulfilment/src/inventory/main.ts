@@ -1,5 +1,5 @@
-import { delivery, documentProjection } from '@refold/core';
-import { injectedTransport, readModelOf } from '@refold/inversify';
+import { delivery, documentProjection, receiver } from '@refold/core';
+import { injected, injectedTransport, readModelOf } from '@refold/inversify';
 import {
   HandOverStock,
   ReleaseStock,
@@ -8,7 +8,6 @@ import {
   StockReleased,
   StockReserved,
 } from '../contract.js';
-import { Reception } from '../service/reception.js';
 import { outgoing, runService } from '../service/service.js';
 import { wireTo } from '../service/wires.js';
 import type { StockLine } from '../starter/books.js';
@@ -47,10 +46,10 @@ const answers = delivery('answers', { ...outgoing('orders'), transport: injected
 await runService({
   name: 'inventory',
   module: { aggregates: [Shelf], projections: [stock], deliveries: [answers] },
-  reception: new Reception()
-    .on(ReserveStock, StockDesk, 'reserve')
-    .on(ReleaseStock, StockDesk, 'release')
-    .on(HandOverStock, StockDesk, 'handOver'),
+  receiver: receiver('messages')
+    .on(ReserveStock, injected(StockDesk, 'reserve'))
+    .on(ReleaseStock, injected(StockDesk, 'release'))
+    .on(HandOverStock, injected(StockDesk, 'handOver')),
   questions: (container, app) => ({
     deliver: async ({ item, quantity }: { readonly item: string; readonly quantity: number }) => {
       await container.get(StockDesk).deliver(item, quantity);

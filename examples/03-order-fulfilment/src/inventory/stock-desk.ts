@@ -1,4 +1,4 @@
-import type { Repository, StateUnit } from '@refold/core';
+import type { ReceivedEvent, ReceiverContext, Repository } from '@refold/core';
 import { repositoryOf } from '@refold/inversify';
 import { inject, injectable } from 'inversify';
 import type { HandOverStock, ReleaseStock, ReserveStock } from '../contract.js';
@@ -12,15 +12,24 @@ export class StockDesk {
     await this.shelves.upsert(item, (shelf) => shelf.deliver(quantity));
   }
 
-  async reserve({ order, item, quantity }: ReserveStock, transaction: StateUnit): Promise<void> {
-    await this.shelves.update(item, (shelf) => shelf.reserve(order, quantity), { transaction });
+  async reserve(
+    { data: { order, item, quantity } }: ReceivedEvent<ReserveStock>,
+    { unit }: ReceiverContext,
+  ): Promise<void> {
+    await this.shelves.update(item, (shelf) => shelf.reserve(order, quantity), { transaction: unit });
   }
 
-  async release({ order, item }: ReleaseStock, transaction: StateUnit): Promise<void> {
-    await this.shelves.update(item, (shelf) => shelf.release(order), { transaction });
+  async release(
+    { data: { order, item } }: ReceivedEvent<ReleaseStock>,
+    { unit }: ReceiverContext,
+  ): Promise<void> {
+    await this.shelves.update(item, (shelf) => shelf.release(order), { transaction: unit });
   }
 
-  async handOver({ order, item }: HandOverStock, transaction: StateUnit): Promise<void> {
-    await this.shelves.update(item, (shelf) => shelf.handOver(order), { transaction });
+  async handOver(
+    { data: { order, item } }: ReceivedEvent<HandOverStock>,
+    { unit }: ReceiverContext,
+  ): Promise<void> {
+    await this.shelves.update(item, (shelf) => shelf.handOver(order), { transaction: unit });
   }
 }

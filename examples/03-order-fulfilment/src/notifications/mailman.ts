@@ -1,4 +1,4 @@
-import type { RecordedEvent, Repository, StateUnit } from '@refold/core';
+import type { RecordedEvent, ReceivedEvent, ReceiverContext, Repository } from '@refold/core';
 import { repositoryOf } from '@refold/inversify';
 import { inject, injectable } from 'inversify';
 import type { TellCustomer } from '../contract.js';
@@ -35,8 +35,11 @@ export class BusyMailServer extends MailServer {
 export class NoticeDesk {
   constructor(@inject(repositoryOf(Notice)) private readonly notices: Repository<Notice>) {}
 
-  async tell({ order, customer, text }: TellCustomer, transaction: StateUnit): Promise<void> {
-    await this.notices.create(order, (notice) => notice.tell(customer, text), { transaction });
+  async tell(
+    { data: { order, customer, text } }: ReceivedEvent<TellCustomer>,
+    { unit }: ReceiverContext,
+  ): Promise<void> {
+    await this.notices.create(order, (notice) => notice.tell(customer, text), { transaction: unit });
   }
 }
 

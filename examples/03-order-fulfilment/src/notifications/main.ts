@@ -1,7 +1,6 @@
-import { delivery, documentProjection } from '@refold/core';
+import { delivery, documentProjection, receiver } from '@refold/core';
 import { injected, readModelOf } from '@refold/inversify';
 import { TellCustomer } from '../contract.js';
-import { Reception } from '../service/reception.js';
 import { runService } from '../service/service.js';
 import { BusyMailServer, Mailman, MailServer, NoticeDesk } from './mailman.js';
 import { CustomerTold, Notice } from './notice.js';
@@ -19,7 +18,7 @@ await runService({
   name: 'notifications',
   module: { aggregates: [Notice], projections: [told], deliveries: [mails] },
   bind: (container) => container.bind(MailServer).toConstantValue(mailServer),
-  reception: new Reception().on(TellCustomer, NoticeDesk, 'tell'),
+  receiver: receiver('messages').on(TellCustomer, injected(NoticeDesk, 'tell')),
   questions: (container, app) => ({
     books: async () => {
       await app.waitFor(told, await app.head());

@@ -1,5 +1,5 @@
-import { delivery, documentProjection } from '@refold/core';
-import { injectedTransport, readModelOf } from '@refold/inversify';
+import { delivery, documentProjection, receiver } from '@refold/core';
+import { injected, injectedTransport, readModelOf } from '@refold/inversify';
 import {
   ChargeCard,
   HandOverStock,
@@ -18,7 +18,6 @@ import {
   TellCustomer,
 } from '../contract.js';
 import type { OrderLine } from '../starter/books.js';
-import { Reception } from '../service/reception.js';
 import { outgoing, runService } from '../service/service.js';
 import { wireTo } from '../service/wires.js';
 import { OrderDesk } from './order-desk.js';
@@ -59,15 +58,15 @@ const toNotifications = delivery('to_notifications', {
   transport: injectedTransport(wireTo('notifications')),
 }).on(TellCustomer);
 
-const reception = new Reception()
-  .on(PaymentTaken, OrderDesk, 'paymentTaken')
-  .on(PaymentDeclined, OrderDesk, 'paymentDeclined')
-  .on(PaymentRefunded, OrderDesk, 'paymentRefunded')
-  .on(StockReserved, OrderDesk, 'stockReserved')
-  .on(StockRefused, OrderDesk, 'stockRefused')
-  .on(StockReleased, OrderDesk, 'stockReleased')
-  .on(ParcelShipped, OrderDesk, 'parcelShipped')
-  .on(ParcelRefused, OrderDesk, 'parcelRefused');
+const messages = receiver('messages')
+  .on(PaymentTaken, injected(OrderDesk, 'paymentTaken'))
+  .on(PaymentDeclined, injected(OrderDesk, 'paymentDeclined'))
+  .on(PaymentRefunded, injected(OrderDesk, 'paymentRefunded'))
+  .on(StockReserved, injected(OrderDesk, 'stockReserved'))
+  .on(StockRefused, injected(OrderDesk, 'stockRefused'))
+  .on(StockReleased, injected(OrderDesk, 'stockReleased'))
+  .on(ParcelShipped, injected(OrderDesk, 'parcelShipped'))
+  .on(ParcelRefused, injected(OrderDesk, 'parcelRefused'));
 
 await runService({
   name: 'orders',
@@ -76,7 +75,7 @@ await runService({
     projections: [lines],
     deliveries: [toPayments, toInventory, toShipping, toNotifications],
   },
-  reception,
+  receiver: messages,
   questions: (container, app) => ({
     place: async ({ id, details }: { readonly id: string; readonly details: OrderDetails }) => {
       await container.get(OrderDesk).place(id, details);

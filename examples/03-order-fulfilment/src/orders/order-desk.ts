@@ -1,4 +1,4 @@
-import type { Repository, StateUnit } from '@refold/core';
+import type { ReceivedEvent, ReceiverContext, Repository, StateUnit } from '@refold/core';
 import { repositoryOf } from '@refold/inversify';
 import { inject, injectable } from 'inversify';
 import {
@@ -34,51 +34,63 @@ export class OrderDesk {
     });
   }
 
-  paymentTaken({ order }: PaymentTaken, transaction: StateUnit): Promise<void> {
+  paymentTaken({ data: { order } }: ReceivedEvent<PaymentTaken>, { unit }: ReceiverContext): Promise<void> {
     return this.#update(
       order,
-      transaction,
+      unit,
       (it) => it.pay(),
       ({ id, details }) => [new ReserveStock(id, details.item, details.quantity)],
     );
   }
 
-  paymentDeclined({ order, reason }: PaymentDeclined, transaction: StateUnit): Promise<void> {
-    return this.#update(order, transaction, (it) => it.decline(reason), farewell);
+  paymentDeclined(
+    { data: { order, reason } }: ReceivedEvent<PaymentDeclined>,
+    { unit }: ReceiverContext,
+  ): Promise<void> {
+    return this.#update(order, unit, (it) => it.decline(reason), farewell);
   }
 
-  stockReserved({ order }: StockReserved, transaction: StateUnit): Promise<void> {
+  stockReserved({ data: { order } }: ReceivedEvent<StockReserved>, { unit }: ReceiverContext): Promise<void> {
     return this.#update(
       order,
-      transaction,
+      unit,
       (it) => it.stock(),
       ({ id, details }) => [new ShipParcel(id, details.address)],
     );
   }
 
-  stockRefused({ order, reason }: StockRefused, transaction: StateUnit): Promise<void> {
-    return this.#update(order, transaction, (it) => it.fail(reason), compensation);
+  stockRefused(
+    { data: { order, reason } }: ReceivedEvent<StockRefused>,
+    { unit }: ReceiverContext,
+  ): Promise<void> {
+    return this.#update(order, unit, (it) => it.fail(reason), compensation);
   }
 
-  parcelShipped({ order }: ParcelShipped, transaction: StateUnit): Promise<void> {
+  parcelShipped({ data: { order } }: ReceivedEvent<ParcelShipped>, { unit }: ReceiverContext): Promise<void> {
     return this.#update(
       order,
-      transaction,
+      unit,
       (it) => it.ship(),
       (it) => [new HandOverStock(it.id, it.details.item), ...farewell(it)],
     );
   }
 
-  parcelRefused({ order, reason }: ParcelRefused, transaction: StateUnit): Promise<void> {
-    return this.#update(order, transaction, (it) => it.fail(reason), compensation);
+  parcelRefused(
+    { data: { order, reason } }: ReceivedEvent<ParcelRefused>,
+    { unit }: ReceiverContext,
+  ): Promise<void> {
+    return this.#update(order, unit, (it) => it.fail(reason), compensation);
   }
 
-  paymentRefunded({ order }: PaymentRefunded, transaction: StateUnit): Promise<void> {
-    return this.#update(order, transaction, (it) => it.refund(), farewell);
+  paymentRefunded(
+    { data: { order } }: ReceivedEvent<PaymentRefunded>,
+    { unit }: ReceiverContext,
+  ): Promise<void> {
+    return this.#update(order, unit, (it) => it.refund(), farewell);
   }
 
-  stockReleased({ order }: StockReleased, transaction: StateUnit): Promise<void> {
-    return this.#update(order, transaction, (it) => it.restock(), farewell);
+  stockReleased({ data: { order } }: ReceivedEvent<StockReleased>, { unit }: ReceiverContext): Promise<void> {
+    return this.#update(order, unit, (it) => it.restock(), farewell);
   }
 
   async #update(

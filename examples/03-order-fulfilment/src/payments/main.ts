@@ -1,7 +1,6 @@
-import { delivery, documentProjection } from '@refold/core';
-import { injectedTransport, readModelOf } from '@refold/inversify';
+import { delivery, documentProjection, receiver } from '@refold/core';
+import { injected, injectedTransport, readModelOf } from '@refold/inversify';
 import { ChargeCard, PaymentDeclined, PaymentRefunded, PaymentTaken, RefundPayment } from '../contract.js';
-import { Reception } from '../service/reception.js';
 import { outgoing, runService } from '../service/service.js';
 import { wireTo } from '../service/wires.js';
 import { Bank, CautiousBank, PaymentDesk } from './payment-desk.js';
@@ -23,7 +22,9 @@ await runService({
   name: 'payments',
   module: { aggregates: [Payment], projections: [ledger], deliveries: [answers] },
   bind: (container) => container.bind(Bank).to(CautiousBank).inSingletonScope(),
-  reception: new Reception().on(ChargeCard, PaymentDesk, 'charge').on(RefundPayment, PaymentDesk, 'refund'),
+  receiver: receiver('messages')
+    .on(ChargeCard, injected(PaymentDesk, 'charge'))
+    .on(RefundPayment, injected(PaymentDesk, 'refund')),
   questions: (container, app) => ({
     books: async () => {
       await app.waitFor(ledger, await app.head());

@@ -1,4 +1,4 @@
-import type { Repository, StateUnit } from '@refold/core';
+import type { ReceivedEvent, ReceiverContext, Repository } from '@refold/core';
 import { repositoryOf } from '@refold/inversify';
 import { inject, injectable } from 'inversify';
 import type { ChargeCard, RefundPayment } from '../contract.js';
@@ -24,16 +24,19 @@ export class PaymentDesk {
     @inject(Bank) private readonly bank: Bank,
   ) {}
 
-  async charge({ order, card, cents }: ChargeCard, transaction: StateUnit): Promise<void> {
+  async charge(
+    { data: { order, card, cents } }: ReceivedEvent<ChargeCard>,
+    { unit }: ReceiverContext,
+  ): Promise<void> {
     const accepted = this.bank.accepts(card, cents);
     await this.payments.create(
       order,
       (payment) => (accepted ? payment.take(cents) : payment.decline('the card was declined')),
-      { transaction },
+      { transaction: unit },
     );
   }
 
-  async refund({ order }: RefundPayment, transaction: StateUnit): Promise<void> {
-    await this.payments.update(order, (payment) => payment.refund(), { transaction });
+  async refund({ data: { order } }: ReceivedEvent<RefundPayment>, { unit }: ReceiverContext): Promise<void> {
+    await this.payments.update(order, (payment) => payment.refund(), { transaction: unit });
   }
 }

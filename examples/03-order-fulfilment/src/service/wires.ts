@@ -13,7 +13,7 @@ export interface Intake {
 }
 
 /** Handles a message, which is acknowledged when the promise resolves, and comes again if it rejects. */
-export type HandleMessage = (message: ReceivedMessage) => Promise<void>;
+export type HandleMessage = (message: ReceivedMessage) => Promise<unknown>;
 
 /** One way in which services reach each other. */
 export interface Wire {

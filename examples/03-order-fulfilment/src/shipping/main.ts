@@ -1,7 +1,6 @@
-import { delivery, documentProjection } from '@refold/core';
-import { injectedTransport, readModelOf } from '@refold/inversify';
+import { delivery, documentProjection, receiver } from '@refold/core';
+import { injected, injectedTransport, readModelOf } from '@refold/inversify';
 import { ParcelRefused, ParcelShipped, ShipParcel } from '../contract.js';
-import { Reception } from '../service/reception.js';
 import { outgoing, runService } from '../service/service.js';
 import { wireTo } from '../service/wires.js';
 import { Parcel } from './parcel.js';
@@ -21,7 +20,7 @@ const answers = delivery('answers', { ...outgoing('orders'), transport: injected
 await runService({
   name: 'shipping',
   module: { aggregates: [Parcel], projections: [parcels], deliveries: [answers] },
-  reception: new Reception().on(ShipParcel, ShippingDesk, 'ship'),
+  receiver: receiver('messages').on(ShipParcel, injected(ShippingDesk, 'ship')),
   questions: (container, app) => ({
     books: async () => {
       await app.waitFor(parcels, await app.head());

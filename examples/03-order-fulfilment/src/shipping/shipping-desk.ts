@@ -1,4 +1,4 @@
-import type { Repository, StateUnit } from '@refold/core';
+import type { ReceivedEvent, ReceiverContext, Repository } from '@refold/core';
 import { repositoryOf } from '@refold/inversify';
 import { inject, injectable } from 'inversify';
 import type { ShipParcel } from '../contract.js';
@@ -8,7 +8,10 @@ import { Parcel } from './parcel.js';
 export class ShippingDesk {
   constructor(@inject(repositoryOf(Parcel)) private readonly parcels: Repository<Parcel>) {}
 
-  async ship({ order, address }: ShipParcel, transaction: StateUnit): Promise<void> {
-    await this.parcels.create(order, (parcel) => parcel.ship(address), { transaction });
+  async ship(
+    { data: { order, address } }: ReceivedEvent<ShipParcel>,
+    { unit }: ReceiverContext,
+  ): Promise<void> {
+    await this.parcels.create(order, (parcel) => parcel.ship(address), { transaction: unit });
   }
 }

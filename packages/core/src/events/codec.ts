@@ -58,6 +58,11 @@ export class EventCodec {
     });
   }
 
+  /** Whether events of this stored name can be read. */
+  knows(name: string): boolean {
+    return this.#byName.has(name);
+  }
+
   /** All names that this codec can read. */
   allNames(): string[] {
     return [...this.#byName.keys()];

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, messageOf } from '../errors.js';
+import { InvalidArgumentError, messageOf, RevisionConflictError } from '../errors.js';
 import { withMetadata } from '../events/correlation.js';
 import { consoleLogger, type Logger } from '../logger.js';
 import type { InboxState } from '../store/inbox-state.js';
@@ -21,6 +21,11 @@ export interface InboxOptions {
    * which a message may come once more. Default: 7 days by id, for ever (`Infinity`) by sequence.
    */
   readonly retentionMs?: number;
+  /**
+   * How often the work is done, each time in a transaction of its own, when it fails with RevisionConflictError since somebody
+   * else was quicker to change a stream. Default 10.
+   */
+  readonly maxAttempts?: number;
   /** Default: warnings and errors to the console. */
   readonly logger?: Logger;
 }
@@ -42,11 +47,12 @@ export class Inbox<Unit extends StateUnit = StateUnit> {
   readonly #store: InboxStore<Unit>;
   readonly #dedupeBy: 'id' | 'sequence';
   readonly #retentionMs: number;
+  readonly #maxAttempts: number;
   readonly #logger: Logger;
   #received = 0;
 
   constructor(store: InboxStore<Unit>, name: string, options: InboxOptions = {}) {
-    const { dedupeBy = 'id', logger = consoleLogger } = options;
+    const { dedupeBy = 'id', maxAttempts = 10, logger = consoleLogger } = options;
     const { retentionMs = dedupeBy === 'id' ? SEVEN_DAYS_MS : Infinity } = options;
     checkText('name of the inbox', name, 128);
     if (!['id', 'sequence'].includes(dedupeBy)) {
@@ -55,17 +61,22 @@ export class Inbox<Unit extends StateUnit = StateUnit> {
     if (!(retentionMs > 0)) {
       throw new InvalidArgumentError('retentionMs', retentionMs, 'must be more than 0');
     }
+    if (!Number.isSafeInteger(maxAttempts) || maxAttempts < 1) {
+      throw new InvalidArgumentError('maxAttempts', maxAttempts, 'must be a whole number from 1');
+    }
     this.name = name;
     this.#store = store;
     this.#dedupeBy = dedupeBy;
     this.#retentionMs = retentionMs;
+    this.#maxAttempts = maxAttempts;
     this.#logger = logger;
   }
 
   /**
    * Does the work of a message unless it was done before, in one transaction: what is written with the unit is committed
    * together with the memory of the message. What `work` throws undoes both, and the message can come again. If another
-   * process is at work on the same message, it is waited for. What is appended in `work` is caused by the message, see
+   * process is at work on the same message, it is waited for. Work that fails with RevisionConflictError is undone and done
+   * again, up to `maxAttempts` times, so what it knows it must read in the transaction. What is appended in `work` is caused by the message, see
    * `withMetadata`. Acknowledge the message when the promise has resolved, repeat or not.
    * @throws InvalidArgumentError for a message without what the inbox goes by, what `work` throws, and what
    * `StateStore.transaction` does
@@ -75,12 +86,19 @@ export class Inbox<Unit extends StateUnit = StateUnit> {
     work: (unit: Unit) => Promise<Result>,
   ): Promise<OnceResult<Result>> {
     const receive = this.#receiver(message);
-    const done = await this.#store.transaction(async (unit): Promise<OnceResult<Result>> => {
+    const receiving = async (unit: Unit): Promise<OnceResult<Result>> => {
       if (!(await receive(unit))) return { duplicate: true };
       return { duplicate: false, result: await withMetadata(causedByMessage(message), () => work(unit)) };
-    });
-    if (!done.duplicate) await this.#forgetNowAndThen();
-    return done;
+    };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const done = await this.#store.transaction(receiving);
+        if (!done.duplicate) await this.#forgetNowAndThen();
+        return done;
+      } catch (error) {
+        if (!(error instanceof RevisionConflictError) || attempt >= this.#maxAttempts) throw error;
+      }
+    }
   }
 
   /**

@@ -2,13 +2,14 @@ import type { RecordedEvent } from '../store/event-store.js';
 import type { StateUnit } from '../store/state-store.js';
 import { isTransactional, type Processor, type ProcessorHandler } from './processor.js';
 
-/** Some events of one processor whose handlers are run together. */
+/** Some events of one processor, or a message of one receiver, whose handlers are run together. */
 export interface HandledBatch<Unit extends StateUnit = StateUnit> {
+  /** The name of the processor or receiver. */
   readonly processor: string;
   readonly events: readonly RecordedEvent[];
   /**
-   * The transaction in which handlers run: those of custom projections and of deliveries that are `exactlyOnce`. Undefined
-   * for all others, and for the preparations of these.
+   * The transaction in which handlers run: those of receivers, of custom projections, and of deliveries that are
+   * `exactlyOnce`. Undefined for all others, and for the preparations of these.
    */
   readonly unit: Unit | undefined;
 }
@@ -31,6 +32,8 @@ export function surrounded<Unit extends StateUnit>(
   const { eventTypes, everyType, categories, collections } = processor;
   return {
     ...{ name, version, mode, guarantee, partitions, errors, eventTypes, everyType, categories, collections },
+    ...(processor.flow && { flow: processor.flow }),
+    ...(processor.wants && { wants: processor.wants.bind(processor) }),
     ...(processor.startAfter && { startAfter: processor.startAfter.bind(processor) }),
     sequenceOf: (event) => processor.sequenceOf(event),
     handler: (generation, slices) => surroundedHandler(name, processor.handler(generation, slices), around),

@@ -3,6 +3,7 @@ import { describe } from 'mocha';
 import { describeAppendInTransaction } from './append-in-transaction.js';
 import { describeApplicationImports } from './application-imports.js';
 import { describeApplicationInbox } from './application-inbox.js';
+import { describeApplicationReceivers } from './application-receivers.js';
 import { describeApplicationInTransaction } from './application-in-transaction.js';
 import { describeArchiving } from './archiving.js';
 import { describeEventStore } from './event-store.js';
@@ -22,6 +23,7 @@ export function describeStore(name: string, harness: StoreHarness<Store>): void 
     describeAppendInTransaction(harness);
     describeApplicationInTransaction(harness);
     describeApplicationInbox(harness);
+    describeApplicationReceivers(harness);
     describeApplicationImports(harness);
     describeArchiving(harness);
     describeInline(harness);

@@ -49,7 +49,9 @@ async function consume(kafka: Kafka, topic: string, handle: HandleMessage): Prom
   await consumer.subscribe({ topics: [topic], fromBeginning: true });
   await consumer.run({
     partitionsConsumedConcurrently: PARTITIONS,
-    eachMessage: ({ partition, message }) => handle(messageOf(topic, partition, message)),
+    eachMessage: async ({ partition, message }) => {
+      await handle(messageOf(topic, partition, message));
+    },
   });
   return { close: () => consumer.disconnect() };
 }
