@@ -1,6 +1,8 @@
 import { expect } from 'chai';
 import {
   createApplication,
+  defineEvent,
+  delivery,
   documentProjection,
   processManager,
   silentLogger,
@@ -9,6 +11,7 @@ import {
   type Projection,
   type Store,
 } from '@refold/core';
+import { recordingTransport } from '@refold/testing';
 import { Fixture, stores, until, workUntilTheEnd } from './fixture.js';
 import { Order, OrderNoted, OrderPlaced, payments, PaymentReceived } from './order-process.js';
 
@@ -101,6 +104,37 @@ for (const { name, open } of stores) {
       const order = (await store.readAll({ after: 3 }).toArray()).map(({ stream }) => stream);
       const once = ['order-all', 'order-all', 'log-all'];
       expect(order, 'in the order of the calls').to.deep.equal([...once, ...once, ...once]);
+    });
+
+    it('send messages that a delivery brings out, once, and none again in a replay', async () => {
+      const Charge = defineEvent('Charge', (cents: number) => ({ cents }));
+      let fails = true;
+      const transport = recordingTransport();
+      const manager = processManager('billing', { retry: { firstDelayMs: 1 } }).on(
+        OrderPlaced,
+        ({ data }, process) => {
+          process.send(Charge(data.total), Charge(0));
+          if (fails) {
+            fails = false;
+            throw new Error('not yet');
+          }
+        },
+      );
+      const app = createApplication({
+        ...{ store, aggregates: [Order], processManagers: [manager], logger: silentLogger },
+        deliveries: [delivery('charges', { transport }).on(Charge)],
+      });
+      await place(app, 1);
+      await app.catchUp();
+      await app.catchUp();
+      await app.processor('billing').reset();
+      await app.catchUp();
+      const [placed] = await store.readStream('order-1').toArray();
+      expect(
+        transport.received().map(({ payload, key, causationId }) => ({ payload, key, causationId })),
+      ).to.deep.equal(
+        [10, 0].map((cents) => ({ payload: { cents }, key: 'message-billing-1', causationId: placed?.id })),
+      );
     });
 
     it('do nothing of what a failed handler did, and everything once when it succeeds', async () => {

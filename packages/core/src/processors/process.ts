@@ -3,6 +3,7 @@ import { aggregateTypeOf, type AggregateClass, type AggregateType } from '../agg
 import type { Decider, DeciderAggregate } from '../aggregates/decider.js';
 import { AggregateNotFoundError, DefinitionError, InvalidArgumentError } from '../errors.js';
 import { typeNameOf } from '../events/event-type.js';
+import { messageStreamOf } from '../messages/message-stream.js';
 import type { ExpectedRevision, RecordedEvent } from '../store/event-store.js';
 import { categoryOf, checkStream, checkText } from '../store/prepare-append.js';
 import type { ProcessBatch } from './process-batch.js';
@@ -31,6 +32,11 @@ export interface Process<State, Own extends object> {
    * @throws RevisionConflictError if the stream cannot be where it is expected, InvalidArgumentError
    */
   append(stream: string, events: readonly object[], options?: { readonly expected?: ExpectedRevision }): void;
+  /**
+   * Sends messages that are no domain events, such as commands to other services: appends them to the messages of the instance,
+   * `message-payments-42` for the instance `42` of `payments`, see `messageStreamOf`. A delivery of their types brings them out.
+   */
+  send(...messages: readonly object[]): void;
   /**
    * Calls an aggregate's domain, and appends what it records at the revision where it was loaded. If somebody else has
    * appended to it meanwhile, all handlers of the batch run once more. What the callback throws comes out as it is; caught
@@ -133,6 +139,10 @@ export class ProcessRun<State, Own extends object> implements Process<State, Own
       );
     }
     if (!replaying) this.#batch.append(stream, events, expected, cause);
+  }
+
+  send(...messages: readonly object[]): void {
+    this.append(messageStreamOf(`${this.#call.manager}-${this.key}`), messages);
   }
 
   update(aggregate: object, id: string, act: (aggregate: never) => unknown): Promise<void> {
