@@ -240,6 +240,23 @@ for (const { name, open } of stores) {
       await one.close();
       expect([topic.closed, transport.closed]).to.deep.equal([1, 1]);
     });
+
+    it('have no more in hand than a delivery says, and count what they do', async () => {
+      deposit(10);
+      let inHand = 0;
+      let most = 0;
+      const paced = delivery('paced', { maxInFlight: 2 }).on(Deposited, async () => {
+        most = Math.max(most, (inHand += 1));
+        await Promise.resolve();
+        inHand -= 1;
+      });
+      const one = reader({ deliveries: [paced] });
+      await one.catchUp();
+      const { events, inFlight, eventsPerBatch } = one.metrics(paced);
+      expect({ events, inFlight }).to.deep.equal({ events: 30, inFlight: 0 });
+      expect(eventsPerBatch).to.be.at.most(2);
+      expect(most).to.be.within(1, 2);
+    });
   });
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { hostname } from 'node:os';
 import { systemClock, type Clock } from '../clock.js';
+import { Flows, type FlowMetrics } from '../deliveries/flow/flow.js';
 import { MessageDelivery } from '../deliveries/message-delivery.js';
 import { DefinitionError, InvalidArgumentError, UnknownProcessorError } from '../errors.js';
 import { EventCodec } from '../events/codec.js';
@@ -83,6 +84,7 @@ export class LogReader<Unit extends StateUnit = StateUnit> {
   readonly #options: LogReaderOptions<Unit>;
   readonly #processors: readonly Processor<Unit>[];
   readonly #context: ReaderParts<Unit>['context'];
+  readonly #flows: Flows;
   readonly #leaseMs: number;
   readonly #leases: LeaseKeeper;
   readonly #checkpoints: Checkpoints;
@@ -95,7 +97,11 @@ export class LogReader<Unit extends StateUnit = StateUnit> {
     this.#processors = [...projections, ...deliveries];
     checkProcessors(this.#processors);
     const codec = new EventCodec([...this.#processors.flatMap(({ eventTypes }) => eventTypes), ...events]);
-    this.#context = { state, codec, clock, logger, commits: new Wakeup(), control: new Wakeup() };
+    this.#flows = new Flows(clock);
+    this.#context = {
+      ...{ state, codec, clock, logger, flows: this.#flows },
+      ...{ commits: new Wakeup(), control: new Wakeup() },
+    };
     this.#leaseMs = leaseMs;
     this.#leases = new LeaseKeeper(this.#context, leaseMs);
     this.#checkpoints = new Checkpoints(state);
@@ -177,6 +183,11 @@ export class LogReader<Unit extends StateUnit = StateUnit> {
         failure,
       })),
     );
+  }
+
+  /** What this reader has done for a processor since it was made, which is only part of it where others share it. */
+  metrics(processor: Processor<Unit> | string): FlowMetrics {
+    return this.#flows.of(this.#own(processor)).metrics();
   }
 
   /**
