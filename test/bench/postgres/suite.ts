@@ -8,6 +8,7 @@ import { hasPgbench } from './pgbench.js';
 import { compareProjections } from './projections.js';
 import { compareReads } from './reads.js';
 import { compareRebuilds } from './rebuilds.js';
+import { compareScaling } from './scaling.js';
 
 /** Refold on PostgreSQL against the `postgres` client by hand, Emmett and pgbench. */
 export const postgresSuite: Suite = {
@@ -30,6 +31,7 @@ export const postgresSuite: Suite = {
     // Before Emmett has more events than these.
     await compareProjections(bench, logs, emmett);
     await compareRebuilds(bench, logs);
+    if (logs[0]) await compareScaling(bench, logs[0]);
     // These make the logs longer.
     await compareAppends(bench, logs, emmett);
     await compareImports(bench, logs);
