@@ -16,7 +16,7 @@ export interface KafkaTopicRecords {
 export interface KafkaProducer {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
-  send(records: KafkaTopicRecords): Promise<unknown>;
+  sendBatch(batch: { topicMessages: KafkaTopicRecords[] }): Promise<unknown>;
   transaction(): Promise<KafkaTransaction>;
 }
 

@@ -5,10 +5,12 @@ import {
   type KafkaProducer,
   type KafkaRetry,
   type KafkaTopicRecords,
+  type KafkaTransaction,
 } from './client.js';
 import { problemOf, typeOf } from './kafka-errors.js';
 import type { PositionEntry, PositionLog, PositionWriter } from './open-range.js';
 import { readPartition } from './partition-reader.js';
+import { missingFrom } from './stored.js';
 import type { Topics } from './topics.js';
 
 /** How positions are kept for deliveries that send exactly once. */
@@ -217,7 +219,7 @@ class TransactionalWriter implements PositionWriter<TransactionRecords> {
     const transaction = await this.#producer.transaction();
     try {
       for (const [request, topicMessages] of [[...first, positions], ...rest].entries()) {
-        await transaction.sendBatch({ topicMessages }).catch((error: Error) => {
+        await sendWhole(transaction, topicMessages).catch((error: Error) => {
           throw new TransactionRequestError(request, error);
         });
       }
@@ -238,4 +240,13 @@ class TransactionalWriter implements PositionWriter<TransactionRecords> {
 async function begun(producer: KafkaProducer): Promise<void> {
   const transaction = await producer.transaction();
   await transaction.abort();
+}
+
+/** @throws Error if a partition was left out of the answer: then the transaction must not be committed */
+async function sendWhole(transaction: KafkaTransaction, topicMessages: KafkaTopicRecords[]): Promise<void> {
+  const places = topicMessages.flatMap(({ topic, messages }) =>
+    messages.map(({ partition = 0 }) => `${topic}/${partition}`),
+  );
+  const [missing] = missingFrom(await transaction.sendBatch({ topicMessages }), [...new Set(places)]);
+  if (missing !== undefined) throw new Error(`${missing} was left out of the answer`);
 }

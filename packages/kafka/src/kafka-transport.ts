@@ -13,6 +13,7 @@ import { problemOf, rejection, unavailable } from './kafka-errors.js';
 import { KafkaPositionLog, type KafkaExactlyOnceOptions } from './kafka-position-log.js';
 import { Outcome } from './outcome.js';
 import { lanesOf, Placement, stepsOf, type Placed } from './placement.js';
+import { ProduceQueue } from './produce-queue.js';
 import { doneInTime } from './told-to-stop.js';
 import { Topics } from './topics.js';
 
@@ -39,10 +40,8 @@ const RETRY: KafkaRetry = { retries: 5, initialRetryTime: 100, maxRetryTime: 2_0
 /**
  * Sends messages to Kafka, each to the topic of its name and to the partition that Java's client would choose for its key.
  *
- * An idempotent producer waits for all in-sync replicas. Every partition is asked by itself, so that of each message it is
- * known whether it was accepted: a request for several partitions fails as a whole when one of them does, and tells not what
- * the others have. After an error that leaves the outcome open the producer is replaced, since its numbering may not be what
- * the brokers have, and would make them take new messages for repeats. How exactly once works: see `openRange`.
+ * An idempotent producer waits for all in-sync replicas; what is sent at once shares its requests, and of each message it is
+ * known whether it was accepted: see `ProduceQueue`. How exactly once works: see `openRange`.
  */
 export class KafkaTransport implements Transport {
   readonly name: string;
@@ -50,6 +49,7 @@ export class KafkaTransport implements Transport {
   readonly #topics: Topics;
   readonly #placement: Placement;
   readonly #producer: Connection<KafkaProducer>;
+  readonly #queue: ProduceQueue;
   readonly #positions: KafkaPositionLog;
   #closed = false;
 
@@ -60,6 +60,7 @@ export class KafkaTransport implements Transport {
     this.#topics = new Topics(kafka);
     this.#placement = new Placement(name, this.#topics, maxMessageBytes);
     this.#producer = new Connection(() => makeProducer(kafka, { idempotent: true, retry }));
+    this.#queue = new ProduceQueue(name, this.#producer);
     this.#positions = new KafkaPositionLog(kafka, this.#topics, name, exactlyOnce);
   }
 
@@ -81,6 +82,7 @@ export class KafkaTransport implements Transport {
 
   async close(): Promise<void> {
     this.#closed = true;
+    await this.#queue.idle();
     await Promise.all([this.#producer.close(), this.#positions.close()]);
     await this.#topics.close();
   }
@@ -104,15 +106,9 @@ export class KafkaTransport implements Transport {
   /** Sends records of one partition: all of them are stored, or none. */
   async #sendChunk(chunk: readonly Placed[], outcome: Outcome, signal: AbortSignal): Promise<void> {
     const open = chunk.filter(({ index }) => outcome.isOpen(index));
-    const [first] = open;
-    if (!first || outcome.ended || signal.aborted) return;
-    const { topic } = first.message;
-    const records = { topic, messages: open.map(({ record }) => record) };
+    if (open.length === 0 || outcome.ended || signal.aborted) return;
     try {
-      await this.#producer.use(
-        (producer) => producer.send(records),
-        (error) => problemOf(error) !== 'record' && problemOf(error) !== 'topic',
-      );
+      await this.#queue.send(open, signal);
       outcome.accept(open.map(({ index }) => index));
     } catch (error) {
       await this.#settle(open, error, outcome, signal);

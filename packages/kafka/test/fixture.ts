@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Kafka, logLevel } from 'kafkajs';
 import type { KafkaClient, KafkaReceived } from '@refold/kafka';
 
@@ -35,6 +36,18 @@ export async function createTopics(
     await admin.createTopics({
       topics: topics.map((topic) => ({ topic, numPartitions: partitions, configEntries })),
     });
+    // A broker tells of a topic a little before it takes anything for it.
+    for (const topic of topics) {
+      for (let tries = 1; ; tries++) {
+        try {
+          await admin.fetchTopicOffsets(topic);
+          break;
+        } catch (error) {
+          if (tries === 100) throw error;
+          await sleep(100);
+        }
+      }
+    }
   } finally {
     await admin.disconnect();
   }
