@@ -4,6 +4,9 @@ import { connect } from 'amqplib';
 import { ownRabbitmqService } from '../services/rabbitmq.js';
 import type { BrokerTarget } from './broker.js';
 
+/** The next consumer gets nothing before the broker has noticed that the last one is dead. */
+const ORDERED = { 'x-queue-type': 'quorum', 'x-single-active-consumer': true };
+
 /** A quorum queue, with confirms, and a consumer that acknowledges what it has handled. */
 export const rabbitmqTarget: BrokerTarget = {
   name: 'rabbitmq',
@@ -14,7 +17,7 @@ export const rabbitmqTarget: BrokerTarget = {
     // without any when it starts again.
     const connection = await connect(address);
     const channel = await connection.createChannel();
-    await channel.assertQueue(topic, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
+    await channel.assertQueue(topic, { durable: true, arguments: ORDERED });
     await connection.close();
   },
   transport: ({ address }) => rabbitmqTransport({ url: address }),

@@ -49,7 +49,8 @@ export type RabbitmqMessageHandler = (
 export interface RabbitmqConsumer {
   readonly name: string;
   /**
-   * Handles messages until the signal aborts: those of one key in their order, each at least once. It connects again when
+   * Handles messages until the signal aborts: those of one key in their order, each at least once. Among several consumers of a
+   * queue, and from one to the next, the order holds only with `singleActiveConsumer`. It connects again when
    * connections break; messages that were not acknowledged come again then. When the signal aborts, what is being handled is
    * awaited and acknowledged, and the rest goes back to the queue.
    * @throws TransportUnavailableError if the broker refuses what it is asked: there is no such queue, or no permission

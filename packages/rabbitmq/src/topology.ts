@@ -27,6 +27,12 @@ export interface RabbitmqQueue {
    */
   readonly type?: 'quorum' | 'stream' | 'classic';
   readonly bindings?: readonly RabbitmqBinding[];
+  /**
+   * Whether one consumer at a time gets messages, and the next only when that one is gone and what it had in hand is back in
+   * its place. Without it, a consumer that comes while another is dying gets later messages of a key first. Not for streams.
+   * Default false: consumers share the messages.
+   */
+  readonly singleActiveConsumer?: boolean;
   /** Where messages go that a consumer gives up: a queue, which is declared too. Not for streams. */
   readonly deadLetterQueue?: string;
   /** Where messages go that a consumer gives up, under their own routing keys. Not for streams. */
@@ -78,6 +84,7 @@ function argumentsOf(queue: RabbitmqQueue): Record<string, unknown> {
     // Otherwise a dead letter is lost that arrives when its queue cannot take it.
     'x-dead-letter-strategy': type === 'quorum' && deadLetters !== undefined ? 'at-least-once' : undefined,
     'x-overflow': type !== 'stream' && bounded ? 'reject-publish' : undefined,
+    'x-single-active-consumer': queue.singleActiveConsumer || undefined,
     'x-delivery-limit': deliveryLimit,
     'x-max-length': maxLength,
     'x-max-length-bytes': maxBytes,
