@@ -1,6 +1,7 @@
 import { silentLogger, type Guarantee } from '@refold/core';
 import { kafkaConsumer, kafkaTopic, kafkaTransport } from '@refold/kafka';
 import { Kafka, logLevel } from 'kafkajs';
+import { createTopics } from '../services/kafka-topics.js';
 import { ownKafkaService } from '../services/kafka.js';
 import type { BrokerTarget } from './broker.js';
 import type { Task } from './counted.js';
@@ -13,12 +14,7 @@ export function kafkaTarget(guarantee: Guarantee): BrokerTarget {
     name: guarantee === 'exactlyOnce' ? 'kafka-exactly-once' : 'kafka',
     guarantee,
     service: ownKafkaService,
-    prepare: async (task) => {
-      const admin = clientOf(task).admin();
-      await admin.connect();
-      await admin.createTopics({ topics: [{ topic: task.topic, numPartitions: TOPIC_PARTITIONS }] });
-      await admin.disconnect();
-    },
+    prepare: (task) => createTopics(clientOf(task), [task.topic], { partitions: TOPIC_PARTITIONS }),
     transport: (task) =>
       kafkaTransport({
         kafka: clientOf(task),

@@ -1,5 +1,4 @@
 import { createRequire } from 'node:module';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Kafka, logLevel } from 'kafkajs';
 import type { KafkaClient, KafkaReceived } from '@refold/kafka';
 
@@ -18,39 +17,6 @@ export function clientOf(address: string): KafkaClient {
 /** kafkajs, which tests look at the broker with. */
 export function kafkaJsOf(address: string, retries = 8): Kafka {
   return new Kafka({ brokers: address.split(','), logLevel: logLevel.NOTHING, retry: { retries } });
-}
-
-/** Makes topics, so that they can be sent to when the promise has resolved. */
-export async function createTopics(
-  kafka: Kafka,
-  topics: readonly string[],
-  {
-    partitions = 4,
-    config = {},
-  }: { readonly partitions?: number; readonly config?: Record<string, string> } = {},
-): Promise<void> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    const configEntries = Object.entries(config).map(([name, value]) => ({ name, value }));
-    await admin.createTopics({
-      topics: topics.map((topic) => ({ topic, numPartitions: partitions, configEntries })),
-    });
-    // A broker tells of a topic a little before it takes anything for it.
-    for (const topic of topics) {
-      for (let tries = 1; ; tries++) {
-        try {
-          await admin.fetchTopicOffsets(topic);
-          break;
-        } catch (error) {
-          if (tries === 100) throw error;
-          await sleep(100);
-        }
-      }
-    }
-  } finally {
-    await admin.disconnect();
-  }
 }
 
 let groups = 0;

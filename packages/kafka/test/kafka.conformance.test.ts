@@ -1,9 +1,10 @@
+import { createTopics } from '@refold/test/services/kafka-topics';
 import { ownKafkaService } from '@refold/test/services/kafka';
 import { useService } from '@refold/test/services/in-tests';
 import { kafkaTransport, messageOf } from '@refold/kafka';
 import { transportConformance } from '@refold/testing/conformance';
 import { describe } from 'mocha';
-import { clientOf, createTopics, follow, kafkaJsOf } from './fixture.js';
+import { clientOf, follow, kafkaJsOf } from './fixture.js';
 
 describe('on Kafka', function () {
   this.timeout(120_000);

@@ -1,3 +1,4 @@
+import { createTopics } from '@refold/test/services/kafka-topics';
 import type { Message } from '@refold/core';
 import { kafkaTransport } from '@refold/kafka';
 import { useService } from '@refold/test/services/in-tests';
@@ -6,7 +7,7 @@ import { expect } from 'chai';
 import { Kafka, logLevel } from 'kafkajs';
 import { randomUUID } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import { createTopics, follow, kafkaJsOf } from './fixture.js';
+import { follow, kafkaJsOf } from './fixture.js';
 import { messageTo } from './messages.js';
 
 /** What a request to store records begins with, behind its length: its number in Kafka's protocol. */

@@ -1,3 +1,4 @@
+import { createTopics } from '@refold/test/services/kafka-topics';
 import {
   createApplication,
   defineEvent,
@@ -13,7 +14,7 @@ import { ownKafkaService } from '@refold/test/services/kafka';
 import { expect } from 'chai';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { clientOf, createTopics, kafkaJsOf } from './fixture.js';
+import { clientOf, kafkaJsOf } from './fixture.js';
 
 const Measured = defineEvent('Measured', (n: number) => ({ n }));
 

@@ -1,5 +1,6 @@
 import { kafkaTransport } from '@refold/kafka';
 import { Kafka, logLevel, type Admin } from 'kafkajs';
+import { createTopics } from '../../services/kafka-topics.js';
 import { kafkaService } from '../../services/kafka.js';
 import type { Bench } from '../harness.js';
 import { bareMessages, type SentLog } from './sending.js';
@@ -18,9 +19,7 @@ export async function compareKafka(bench: Bench, log: SentLog): Promise<void> {
   const transport = kafkaTransport({ kafka });
   for (const batchSize of [100, 1000]) {
     const topics = { ours: `bench-ours-${batchSize}`, raw: `bench-raw-${batchSize}` };
-    await admin.createTopics({
-      topics: Object.values(topics).map((topic) => ({ topic, numPartitions: PARTITIONS })),
-    });
+    await createTopics(kafka, Object.values(topics), { partitions: PARTITIONS });
     await bench.compare<number, number>({
       name: `Kafka, acknowledged by all, batches of ${batchSize}, raw being kafkajs`,
       unit: 'messages',
