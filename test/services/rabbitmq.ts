@@ -84,11 +84,11 @@ function install(): string | undefined {
     return 'rabbitmq-server is not installed, and only root can install it by apt-get';
   }
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
-  const apt = (...args: string[]): Buffer =>
-    execFileSync('apt-get', ['-qq', ...args], { env, stdio: 'pipe' });
+  const script = 'apt-get -qq update && apt-get -qq install -y --no-install-recommends rabbitmq-server';
+  // Another process may be at it: apt-get itself does not wait for others.
+  const lock = join(tmpdir(), 'refold-apt-get.lock');
   try {
-    apt('update');
-    apt('install', '-y', '--no-install-recommends', 'rabbitmq-server');
+    execFileSync('flock', [lock, 'sh', '-c', script], { env, stdio: 'pipe' });
     return undefined;
   } catch (error) {
     const [line] = String(error instanceof Error ? error.message : error).split('\n');

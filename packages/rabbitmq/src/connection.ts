@@ -214,8 +214,12 @@ export function replyCodeOf(error: unknown): number | undefined {
 /** Replies that another attempt does not change. */
 const REFUSALS = new Set([403, 404, 405, 406]);
 
+/** What sounds like a refusal while a node begins to run; and a stream may have its copies on other nodes of the cluster. */
+const NOT_YET = /home node .* is down or inaccessible|does not have a replica on the local node/;
+
 /** Whether the broker has refused what it was asked, so that asking again is pointless. */
 export function isRefusal(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined;
-  return REFUSALS.has(replyCodeOf(error) ?? replyCodeOf(cause) ?? 0);
+  if (!REFUSALS.has(replyCodeOf(error) ?? replyCodeOf(cause) ?? 0)) return false;
+  return ![error, cause].some((one) => one instanceof Error && NOT_YET.test(one.message));
 }

@@ -6,10 +6,14 @@ import {
   type RecordedEvent,
 } from '@refold/core';
 import type { ConsumeMessage } from 'amqplib';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { arrivalOf } from './arrivals.js';
 import { checkNumbers, checkUrl } from './check-options.js';
 import { Connector, isRefusal, type BrokerConnection, type RabbitmqConnectionOptions } from './connection.js';
 import { offsetOf, StreamReader } from './stream-reader.js';
+
+/** How long a stream that is not ready yet is left alone. */
+const AGAIN_MS = 100;
 
 /** What can be said of a stream to read. */
 export interface RabbitmqStreamOptions extends RabbitmqConnectionOptions {
@@ -108,7 +112,7 @@ class RabbitmqStream implements PartitionedLog {
   ): AsyncGenerator<readonly ConsumeMessage[], void> {
     // The offset is the position and 1 less: that of the next message is the position behind which it lies.
     const from = after === 0 ? 'first' : after;
-    const reader = await this.#opened(connection, from);
+    const reader = await this.#opened(connection, from, signal);
     if (!reader) return;
     for (;;) {
       const messages = await reader.next(signal);
@@ -117,12 +121,17 @@ class RabbitmqStream implements PartitionedLog {
     }
   }
 
-  /** A reader; undefined if the connection broke meanwhile, and is to be made again. */
-  async #opened(connection: BrokerConnection, from: number | 'first'): Promise<StreamReader | undefined> {
+  /** A reader; undefined if the connection broke meanwhile, or the stream is not ready yet, and it is to be made again. */
+  async #opened(
+    connection: BrokerConnection,
+    from: number | 'first',
+    signal: AbortSignal,
+  ): Promise<StreamReader | undefined> {
     try {
       return await StreamReader.open(this.name, connection, this.#queue, from, this.#batchSize);
     } catch (error) {
       if (isRefusal(error)) throw error;
+      await sleep(AGAIN_MS, undefined, { signal }).catch(() => undefined);
       return undefined;
     }
   }
