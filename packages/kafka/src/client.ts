@@ -1,3 +1,6 @@
+import { librdkafkaConsumer, librdkafkaProducer } from './librdkafka-client.js';
+import type { PassedOffset } from './passed-offsets.js';
+
 /** A record as clients take it. */
 export interface KafkaRecord {
   key: string | Buffer | null;
@@ -56,11 +59,24 @@ export interface KafkaSubscriber {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
   subscribe(subscription: { topics: string[]; fromBeginning?: boolean }): Promise<void>;
-  run(config: object): Promise<void>;
+  run(config: KafkaRunConfig): Promise<void>;
   seek(place: { topic: string; partition: number; offset: string }): void;
   pause(topics: { topic: string; partitions?: number[] }[]): void;
   /** What only kafkajs has: it tells of what happens inside. */
   on?(event: string, listener: (event: { payload?: unknown }) => void): unknown;
+}
+
+/** A consumer as it is used here, whichever client it is of. */
+export interface Subscriber extends KafkaSubscriber {
+  /** What only the other has, which tells of no such events: that nothing is left in front of an offset. */
+  onPassed?(listener: (offset: PassedOffset) => void): unknown;
+}
+
+/** How a consumer runs. */
+export interface KafkaRunConfig {
+  autoCommit?: boolean;
+  eachBatchAutoResolve?: boolean;
+  eachBatch: (fetched: KafkaFetched) => Promise<void>;
 }
 
 /** What is used of the administrating client. */
@@ -115,7 +131,7 @@ export function makeProducer(
   },
 ): KafkaProducer {
   const shared = { ...settings, retry: { ...settings.retry }, allowAutoTopicCreation: false };
-  if (!isKafkaJs(kafka)) return kafka.producer({ kafkaJS: { ...shared, acks: -1 } });
+  if (!isKafkaJs(kafka)) return librdkafkaProducer(kafka, shared);
   return kafka.producer({ ...shared, maxInFlightRequests: 1, createPartitioner: () => chosenPartition });
 }
 
@@ -129,10 +145,15 @@ export function makeConsumer(
     readonly maxWaitTimeInMs?: number;
     readonly sessionTimeout?: number;
   },
-): KafkaSubscriber {
+): Subscriber {
   const { fromBeginning, autoCommit, ...shared } = settings;
-  if (!isKafkaJs(kafka)) return kafka.consumer({ kafkaJS: { ...shared, fromBeginning, autoCommit } });
+  if (!isKafkaJs(kafka)) return librdkafkaConsumer(kafka, { ...shared, fromBeginning, autoCommit });
   return kafka.consumer({ ...shared, allowAutoTopicCreation: false });
+}
+
+/** Makes an administrating client, whichever it is. */
+export function makeAdmin(kafka: KafkaClient, retry: KafkaRetry): KafkaAdmin {
+  return kafka.admin(isKafkaJs(kafka) ? { retry } : { kafkaJS: { retry } });
 }
 
 /** kafkajs offers its logger, and throws or warns if it is spoken to like the other, which does not. */

@@ -6,6 +6,7 @@ export type {
   KafkaReceived,
   KafkaRecord,
   KafkaRetry,
+  KafkaRunConfig,
   KafkaSubscriber,
   KafkaTopicRecords,
   KafkaTransaction,

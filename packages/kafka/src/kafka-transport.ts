@@ -12,6 +12,7 @@ import { KafkaSender } from './kafka-sender.js';
 import { problemOf, rejection, unavailable } from './kafka-errors.js';
 import { KafkaPositionLog, type KafkaExactlyOnceOptions } from './kafka-position-log.js';
 import { Outcome } from './outcome.js';
+import { PartlyStoredError } from './parts-failed-error.js';
 import { lanesOf, Placement, stepsOf, type Placed } from './placement.js';
 import { ProduceQueue } from './produce-queue.js';
 import { doneInTime } from './told-to-stop.js';
@@ -121,6 +122,10 @@ export class KafkaTransport implements Transport {
     outcome: Outcome,
     signal: AbortSignal,
   ): Promise<void> {
+    if (error instanceof PartlyStoredError) {
+      const rest = this.#unstored(open, error, outcome).filter(({ index }) => outcome.isOpen(index));
+      return this.#settle(rest, error.cause, outcome, signal);
+    }
     const problem = problemOf(error);
     const [first] = open;
     if (first && problem === 'topic') this.#topics.forget(first.message.topic);
@@ -133,6 +138,20 @@ export class KafkaTransport implements Transport {
     } else {
       outcome.end(unavailable(this.name, error));
     }
+  }
+
+  /** Accepts what was stored, and returns what was not and can be sent now. */
+  #unstored(open: readonly Placed[], { stored, cause }: PartlyStoredError, outcome: Outcome): Placed[] {
+    const places = new Set(stored);
+    const accepted = open.filter((_, place) => places.has(place));
+    outcome.accept(accepted.map(({ index }) => index));
+    const rest = open.filter((_, place) => !places.has(place));
+    for (const { index, message } of rest) {
+      if (!accepted.some((one) => one.index > index && one.message.key === message.key)) continue;
+      const reason = 'it was refused with others, behind which later messages of its key were taken';
+      outcome.reject(index, new TransportUnavailableError(this.name, reason, { cause }));
+    }
+    return rest;
   }
 }
 

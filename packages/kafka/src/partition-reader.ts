@@ -5,7 +5,7 @@ import {
   type KafkaClient,
   type KafkaFetched,
   type KafkaReceived,
-  type KafkaSubscriber,
+  type Subscriber,
 } from './client.js';
 import { problemOf } from './kafka-errors.js';
 import type { Topics } from './topics.js';
@@ -82,7 +82,7 @@ class Reading {
     }
   }
 
-  async #consume(consumer: KafkaSubscriber, count: number): Promise<void> {
+  async #consume(consumer: Subscriber, count: number): Promise<void> {
     const { topic, partition } = this.#place;
     const crashed = this.#listen(consumer);
     crashed.catch(() => undefined);
@@ -102,12 +102,16 @@ class Reading {
   }
 
   /** Hears of what only kafkajs tells; rejects when it gives up. */
-  #listen(consumer: KafkaSubscriber): Promise<never> {
+  #listen(consumer: Subscriber): Promise<never> {
     const { topic, partition } = this.#place;
     return new Promise((_, reject) => {
       consumer.on?.('consumer.crash', ({ payload }) => {
         const { error, restart } = payload as { readonly error: Error; readonly restart: boolean };
         if (!restart) reject(error);
+      });
+      consumer.onPassed?.((passed) => {
+        if (passed.topic === topic && passed.partition === partition)
+          void this.#pass([], passed.next).catch(() => undefined);
       });
       // Whoever joins anew begins at the beginning.
       consumer.on?.('consumer.group_join', () => this.#seek(consumer));
@@ -120,7 +124,7 @@ class Reading {
     });
   }
 
-  #seek(consumer: KafkaSubscriber): void {
+  #seek(consumer: Subscriber): void {
     const { topic, partition } = this.#place;
     consumer.seek({ topic, partition, offset: String(this.next) });
   }

@@ -2,6 +2,7 @@ import { TransportUnavailableError } from '@refold/core';
 import type { KafkaProducer, KafkaTopicRecords } from './client.js';
 import type { Connection } from './connection.js';
 import { problemOf } from './kafka-errors.js';
+import { PartlyStoredError, PartsFailedError } from './parts-failed-error.js';
 import type { Placed } from './placement.js';
 import { missingFrom } from './stored.js';
 
@@ -97,7 +98,8 @@ export class ProduceQueue {
       for (const one of group) if (!missing.includes(one)) one.stored();
       for (const one of missing) await this.#sendAlone(one);
     } catch (error) {
-      if (group.length === 1 || isOpen(error)) for (const one of group) one.failed(error);
+      if (error instanceof PartsFailedError) settleParts(group, error);
+      else if (group.length === 1 || isOpen(error)) for (const one of group) one.failed(error);
       else for (const one of group) await this.#sendAlone(one);
     }
   }
@@ -125,8 +127,19 @@ export class ProduceQueue {
   }
 }
 
+/** Tells each what became of its own part. */
+function settleParts(group: readonly Waiting[], { failures }: PartsFailedError): void {
+  for (const one of group) {
+    const failure = failures.get(one.place);
+    if (!failure) one.stored();
+    else one.failed(failure.stored.length > 0 ? new PartlyStoredError(failure) : failure.error);
+  }
+}
+
 /** Whether an error leaves it open what became of the records, and with them what the producer's next numbers are. */
 function isOpen(error: unknown): boolean {
+  if (error instanceof PartsFailedError)
+    return [...error.failures.values()].some((part) => isOpen(part.error));
   return problemOf(error) !== 'record' && problemOf(error) !== 'topic';
 }
 

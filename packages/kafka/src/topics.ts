@@ -1,5 +1,5 @@
 import { Connection } from './connection.js';
-import type { KafkaAdmin, KafkaClient } from './client.js';
+import { makeAdmin, type KafkaAdmin, type KafkaClient } from './client.js';
 import { problemOf } from './kafka-errors.js';
 
 /** How long it is taken for granted how many partitions a topic has: as long as clients of Kafka do. */
@@ -11,7 +11,7 @@ export class Topics {
   readonly #known = new Map<string, { readonly partitions: number; readonly until: number }>();
 
   constructor(kafka: KafkaClient) {
-    this.#admin = new Connection(() => kafka.admin({ retry: { retries: 3, initialRetryTime: 100 } }));
+    this.#admin = new Connection(() => makeAdmin(kafka, { retries: 3, initialRetryTime: 100 }));
   }
 
   /** How many partitions a topic has. @throws what the client does, also if there is no such topic */

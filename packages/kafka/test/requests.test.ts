@@ -2,6 +2,7 @@ import { MessageRejectedError, TransportUnavailableError, type Message } from '@
 import { kafkaTransport, partitionOf, type KafkaClient } from '@refold/kafka';
 import { expect } from 'chai';
 import { messageTo } from './messages.js';
+import { adminOf } from './scripted-admin.js';
 
 type Request = readonly string[];
 
@@ -12,6 +13,8 @@ const PARTITIONS = 4;
 
 /** A client that notes every request for records, as `topic/partition: key n, key n`. */
 class ScriptedClient implements KafkaClient {
+  /** That is what kafkajs is known by. */
+  readonly logger = (): void => {};
   readonly requests: string[] = [];
   producers = 0;
   script: Script = () => undefined;
@@ -46,25 +49,7 @@ class ScriptedClient implements KafkaClient {
   }
 
   admin(): ReturnType<KafkaClient['admin']> {
-    const partitions = Array.from({ length: PARTITIONS }, (_, partition) => ({
-      partition,
-      high: '0',
-      low: '0',
-    }));
-    return {
-      connect: () => Promise.resolve(),
-      disconnect: () => Promise.resolve(),
-      createTopics: () => Promise.resolve(true),
-      fetchTopicMetadata: ({ topics }) =>
-        Promise.resolve({
-          topics: topics.map((name) => ({
-            name,
-            partitions: partitions.map((one) => ({ partitionId: one.partition })),
-          })),
-        }),
-      fetchTopicOffsets: () => Promise.resolve(partitions),
-      deleteGroups: () => Promise.resolve(),
-    };
+    return adminOf(PARTITIONS);
   }
 }
 
