@@ -76,6 +76,7 @@ export interface Subscriber extends KafkaSubscriber {
 export interface KafkaRunConfig {
   autoCommit?: boolean;
   eachBatchAutoResolve?: boolean;
+  partitionsConsumedConcurrently?: number;
   eachBatch: (fetched: KafkaFetched) => Promise<void>;
 }
 
@@ -144,6 +145,7 @@ export function makeConsumer(
     readonly autoCommit: boolean;
     readonly maxWaitTimeInMs?: number;
     readonly sessionTimeout?: number;
+    readonly heartbeatInterval?: number;
   },
 ): Subscriber {
   const { fromBeginning, autoCommit, ...shared } = settings;

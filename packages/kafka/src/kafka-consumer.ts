@@ -25,6 +25,13 @@ export interface KafkaConsumerOptions {
   readonly topics: readonly string[];
   /** Where a group begins that has no offsets. Default true: with the first message that is still there. */
   readonly fromBeginning?: boolean;
+  /** How many partitions are handled at the same time. Default 1: one after the other. */
+  readonly concurrency?: number;
+  /**
+   * How long the group keeps the partitions of a member that is gone, in milliseconds; brokers take 6,000 to 1,800,000. Default:
+   * what the client says, 30,000.
+   */
+  readonly sessionTimeoutMs?: number;
   /** How often a message is handled that fails, before it is given up. Default 5. */
   readonly maxAttempts?: number;
   /** The pause before the second attempt, in milliseconds; it doubles up to a minute. Default 200. */
@@ -69,14 +76,21 @@ export interface KafkaConsumer {
 const AGAIN_MS = 200;
 const LONGEST_DELAY_MS = 60_000;
 const HEARTBEAT_MS = 2_000;
+/** How long the broker waits for records at a time; so long it may take to end, too. */
+const FETCH_MS = 1_000;
 
 /** A consumer of topics, which connects when it runs. @throws InvalidArgumentError for a bad option */
 export function kafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer {
   const { groupId, topics, maxAttempts = 5, retryDelayMs = 200, afterAttempts = 'stop' } = options;
   if (groupId === '') throw new InvalidArgumentError('groupId', groupId, 'must be a name');
   if (topics.length === 0) throw new InvalidArgumentError('topics', topics, 'must name one at least');
-  if (!Number.isSafeInteger(maxAttempts) || maxAttempts < 1) {
-    throw new InvalidArgumentError('maxAttempts', maxAttempts, 'must be a whole number from 1');
+  for (const [option, value] of Object.entries({
+    maxAttempts,
+    concurrency: options.concurrency ?? 1,
+    sessionTimeoutMs: options.sessionTimeoutMs ?? 1,
+  })) {
+    if (Number.isSafeInteger(value) && value >= 1) continue;
+    throw new InvalidArgumentError(option, value, 'must be a whole number from 1');
   }
   if (!(retryDelayMs >= 0)) throw new InvalidArgumentError('retryDelayMs', retryDelayMs, 'must be 0 or more');
   if (!['stop', 'skip'].includes(afterAttempts)) {
@@ -108,21 +122,18 @@ export function kafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer {
 /** A message had its attempts. */
 class GivenUpError extends Error {}
 
+type MembershipOptions = KafkaConsumerOptions &
+  Required<Pick<KafkaConsumerOptions, 'maxAttempts' | 'retryDelayMs' | 'afterAttempts' | 'logger'>>;
+
 /** One client's time as a member of the group. */
 class Membership {
-  readonly #options: Required<Omit<KafkaConsumerOptions, 'fromBeginning'>> &
-    Pick<KafkaConsumerOptions, 'fromBeginning'>;
+  readonly #options: MembershipOptions;
   readonly #handler: KafkaMessageHandler;
   readonly #signal: AbortSignal;
   #fail: (error: unknown) => void = () => {};
   #isOver = false;
 
-  constructor(
-    options: Required<Omit<KafkaConsumerOptions, 'fromBeginning'>> &
-      Pick<KafkaConsumerOptions, 'fromBeginning'>,
-    handler: KafkaMessageHandler,
-    signal: AbortSignal,
-  ) {
+  constructor(options: MembershipOptions, handler: KafkaMessageHandler, signal: AbortSignal) {
     this.#options = options;
     this.#handler = handler;
     this.#signal = signal;
@@ -130,8 +141,15 @@ class Membership {
 
   /** Resolves when the signal aborts. @throws GivenUpError, and what the client gave up at */
   async run(): Promise<void> {
-    const { kafka, groupId, topics, fromBeginning = true } = this.#options;
-    const consumer = makeConsumer(kafka, { groupId, fromBeginning, autoCommit: true });
+    const { kafka, groupId, topics, fromBeginning = true, concurrency = 1, sessionTimeoutMs } = this.#options;
+    const session =
+      sessionTimeoutMs === undefined
+        ? {}
+        : { sessionTimeout: sessionTimeoutMs, heartbeatInterval: Math.ceil(sessionTimeoutMs / 6) };
+    const maxWaitTimeInMs = FETCH_MS;
+    const consumer = makeConsumer(kafka, {
+      ...{ ...session, groupId, fromBeginning, autoCommit: true, maxWaitTimeInMs },
+    });
     const failed = new Promise<never>((_, reject) => (this.#fail = reject));
     failed.catch(() => undefined);
     this.#listen(consumer);
@@ -139,7 +157,11 @@ class Membership {
       await consumer.connect();
       await consumer.subscribe({ topics: [...topics], fromBeginning });
       const eachBatch = (fetched: KafkaFetched): Promise<void> => this.#each(fetched);
-      await consumer.run({ autoCommit: true, eachBatchAutoResolve: false, eachBatch });
+      const partitionsConsumedConcurrently = concurrency;
+      await consumer.run({
+        ...{ autoCommit: true, eachBatchAutoResolve: false },
+        ...{ eachBatch, partitionsConsumedConcurrently },
+      });
       await Promise.race([failed, aborted(this.#signal)]);
     } finally {
       this.#isOver = true;

@@ -68,9 +68,9 @@ export function librdkafkaConsumer(kafka: KafkaClient, settings: object): Subscr
     disconnect: () => consumer.disconnect(),
     subscribe: ({ topics }) => consumer.subscribe({ topics }),
     // Whether it commits is a matter of its settings.
-    run: ({ eachBatch, eachBatchAutoResolve = true }) =>
+    run: ({ autoCommit: _, eachBatchAutoResolve = true, eachBatch, ...config }) =>
       consumer.run({
-        eachBatchAutoResolve,
+        ...{ ...config, eachBatchAutoResolve },
         eachBatch: (fetched) => passed.handling(() => eachBatch(fetched)),
       }),
     seek: (place) => consumer.seek(place),

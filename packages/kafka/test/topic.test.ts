@@ -4,6 +4,7 @@ import {
   defineEvent,
   delivery,
   documentProjection,
+  InvalidArgumentError,
   logReader,
   memoryStore,
   silentLogger,
@@ -102,6 +103,43 @@ describe('a topic of Kafka', () => {
     expect(ofB).to.deep.equal([0, 1, 2, 3].map((n) => `device-b ${n}`));
     expect(new Set(seen).size).to.equal(20);
   }).timeout(120_000);
+
+  it('is handled by a consumer in as many partitions at once as it may, each in order', async () => {
+    await send(4);
+    const stop = new AbortController();
+    const [inHand, seen] = [new Set<number>(), new Map<string, number[]>()];
+    let most = 0;
+    const consumer = kafkaConsumer({
+      ...{ kafka: clientOf(broker().address), groupId: `group-${topic}`, topics: [topic] },
+      ...{ concurrency: 2, sessionTimeoutMs: 6_000, logger: silentLogger },
+    });
+    const running = consumer.run(
+      async ({ key, payload }, { partition }) => {
+        expect(inHand.has(partition), 'two of a partition').to.equal(false);
+        inHand.add(partition);
+        most = Math.max(most, inHand.size);
+        await sleep(20);
+        seen.set(key, [...(seen.get(key) ?? []), (payload as { n: number }).n]);
+        inHand.delete(partition);
+      },
+      { signal: stop.signal },
+    );
+    while ([...seen.values()].flat().length < 20) await sleep(20);
+    stop.abort();
+    await running;
+    expect(most).to.equal(2);
+    for (const [key, numbers] of seen) expect(numbers, key).to.deep.equal([0, 1, 2, 3]);
+  }).timeout(120_000);
+
+  it('has no consumer whose options make no sense', () => {
+    const kafka = clientOf(broker().address);
+    for (const option of [{ concurrency: 0 }, { sessionTimeoutMs: 0.5 }, { maxAttempts: -1 }]) {
+      expect(() => kafkaConsumer({ kafka, groupId: 'group', topics: [topic], ...option })).to.throw(
+        InvalidArgumentError,
+        Object.keys(option)[0],
+      );
+    }
+  });
 
   it('ends a consumer at a message that goes on failing, and gives it to the next one first', async () => {
     await send(1);

@@ -1,8 +1,8 @@
 import type { Transport } from '@refold/core';
-import { kafkaTransport, messageOf } from '@refold/kafka';
+import { kafkaConsumer, kafkaTransport } from '@refold/kafka';
 import { Kafka, logLevel } from 'kafkajs';
 import type { KafkaConfig } from '../config.js';
-import type { HandleMessage, Intake, Wire } from '../wires.js';
+import type { Wire } from '../wires.js';
 
 const PARTITIONS = 4;
 
@@ -12,8 +12,21 @@ export function topics({ brokers, prefix }: KafkaConfig): Wire {
   return {
     transportTo: (service) => toTopic(prefix + service, kafkaTransport({ kafka })),
     openIntake: async (service, handle) => {
-      await createTopic(kafka, prefix + service);
-      return consume(kafka, prefix + service, handle);
+      const topic = prefix + service;
+      await createTopic(kafka, topic);
+      const consumer = kafkaConsumer({
+        ...{ kafka, groupId: topic, topics: [topic], concurrency: PARTITIONS },
+        // As short as brokers allow: so long a service that crashed keeps its partitions.
+        sessionTimeoutMs: 6_000,
+      });
+      const stop = new AbortController();
+      const running = consumer.run(handle, { signal: stop.signal });
+      return {
+        close: async () => {
+          stop.abort();
+          await running;
+        },
+      };
     },
   };
 }
@@ -40,18 +53,4 @@ async function createTopic(kafka: Kafka, topic: string): Promise<void> {
   } finally {
     await admin.disconnect();
   }
-}
-
-async function consume(kafka: Kafka, topic: string, handle: HandleMessage): Promise<Intake> {
-  // As short as brokers allow: so long a consumer that crashed keeps its partitions.
-  const consumer = kafka.consumer({ groupId: topic, sessionTimeout: 6000, heartbeatInterval: 1000 });
-  await consumer.connect();
-  await consumer.subscribe({ topics: [topic], fromBeginning: true });
-  await consumer.run({
-    partitionsConsumedConcurrently: PARTITIONS,
-    eachMessage: async ({ partition, message }) => {
-      await handle(messageOf(topic, partition, message));
-    },
-  });
-  return { close: () => consumer.disconnect() };
 }

@@ -6,7 +6,12 @@ import type { Wire } from '../wires.js';
 export function queues({ url, prefix }: RabbitmqConfig): Wire {
   const topology = {
     // Each run has its own, which go by themselves.
-    queues: SERVICES.map((name) => ({ name: prefix + name, arguments: { 'x-expires': 3_600_000 } })),
+    queues: SERVICES.map((name) => ({
+      name: prefix + name,
+      // A service that takes over from one that died gets what that one had in hand first.
+      singleActiveConsumer: true,
+      arguments: { 'x-expires': 3_600_000 },
+    })),
   };
   return {
     transportTo: (service) => rabbitmqTransport({ url, topology, routingKey: () => prefix + service }),
