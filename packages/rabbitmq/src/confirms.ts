@@ -18,16 +18,13 @@ const STOP_MS = 2_000;
 export class Sending {
   readonly message: Message;
   readonly index: number;
-  /** Resolves when it is done. */
-  readonly whenDone: Promise<void>;
-  #resolve = (): void => {};
+  #onDone: (() => void) | undefined;
   #isDone = false;
   #error: Error | undefined;
 
   constructor(message: Message, index: number, error?: Error) {
     this.message = message;
     this.index = index;
-    this.whenDone = new Promise((resolve) => (this.#resolve = resolve));
     if (error) this.settle(error);
   }
 
@@ -40,13 +37,30 @@ export class Sending {
     return this.#error;
   }
 
+  /** Calls back once, when it is done. */
+  onDone(callback: () => void): void {
+    this.#onDone = callback;
+  }
+
   /** Only the first time counts: what comes later is no news for whoever waited. */
   settle(error?: Error): void {
     if (this.#isDone) return;
     this.#isDone = true;
     this.#error = error;
-    this.#resolve();
+    this.#onDone?.();
   }
+}
+
+/** Resolves when all are done. */
+function allDone(sendings: readonly Sending[]): Promise<void> {
+  return new Promise((resolve) => {
+    let left = sendings.length;
+    const done = (): void => {
+      left -= 1;
+      if (left === 0) resolve();
+    };
+    for (const sending of sendings) sending.onDone(done);
+  });
 }
 
 /** One channel on which the broker confirms messages: publishes, and keeps account of what is in flight. */
@@ -140,7 +154,7 @@ export class ConfirmingChannel {
   async settled(sendings: readonly Sending[], signal: AbortSignal): Promise<void> {
     const open = sendings.filter(({ isDone }) => !isDone);
     if (open.length === 0) return;
-    const done = Promise.all(open.map(({ whenDone }) => whenDone));
+    const done = allDone(open);
     const giveUp = (error: Error): void => open.forEach((one) => one.settle(error));
     const timer = setTimeout(() => this.#tooLate(giveUp), this.#options.confirmTimeoutMs);
     let stopping: NodeJS.Timeout | undefined;

@@ -1,4 +1,4 @@
-import { attributeHeaders, MessageRejectedError, type Message } from '@refold/core';
+import { attributeHeaders, MessageRejectedError, type Message, type MessageAttributes } from '@refold/core';
 import type { Options } from 'amqplib';
 
 /** The prefix of a message's attributes among its headers. */
@@ -39,18 +39,13 @@ export function publicationOf(
   if (body.byteLength > maxMessageBytes) {
     return rejected(`it has ${body.byteLength} bytes, and the broker takes ${maxMessageBytes}`);
   }
-  const bounded = {
-    'routing key': routingKey,
-    id: attributes.id,
-    'content type': attributes.datacontenttype,
-  };
-  for (const [what, text] of Object.entries(bounded)) {
-    if (!isShort(text)) return rejected(`its ${what} has more than ${MAX_SHORT} bytes`);
-  }
+  const long = tooLong(routingKey, attributes);
+  if (long !== undefined) return rejected(`its ${long} has more than ${MAX_SHORT} bytes`);
   const headers = attributeHeaders(message, PREFIX);
   if (routingKey !== topic) headers[TOPIC_HEADER] = topic;
-  const long = Object.keys(headers).find((name) => !isShort(name));
-  if (long !== undefined) return rejected(`the name of its header ${long} has more than ${MAX_SHORT} bytes`);
+  for (const name in headers) {
+    if (!isShort(name)) return rejected(`the name of its header ${name} has more than ${MAX_SHORT} bytes`);
+  }
   const { type, correlationid, time } = attributes;
   return {
     routingKey,
@@ -69,13 +64,21 @@ export function publicationOf(
   };
 }
 
+/** What of a message must be short and is not. */
+function tooLong(routingKey: string, { id, datacontenttype }: MessageAttributes): string | undefined {
+  if (!isShort(routingKey)) return 'routing key';
+  if (!isShort(id)) return 'id';
+  return isShort(datacontenttype) ? undefined : 'content type';
+}
+
 function routingKeyOf(message: Message, rule: RoutingKey): string {
   if (typeof rule === 'function') return rule(message);
   return rule === 'topic' ? message.topic : `${message.topic}.${message.key}`;
 }
 
 function isShort(text: string | undefined): boolean {
-  return text === undefined || Buffer.byteLength(text) <= MAX_SHORT;
+  // A UTF-16 unit takes three bytes at most.
+  return text === undefined || 3 * text.length <= MAX_SHORT || Buffer.byteLength(text) <= MAX_SHORT;
 }
 
 function secondsOf(time: string | undefined): number | undefined {

@@ -19,6 +19,8 @@ export interface ReceivedMessage<Payload = unknown> {
   readonly payload: Payload;
 }
 
+const MOST_NAMES = 1_000;
+
 /**
  * The attributes of a message as headers of a transport, in CloudEvents' binary mode, its own headers among them:
  * `ce_` before the name for Kafka, `ce-` for HTTP, `cloudEvents:` for AMQP. The content type has a place of its own in
@@ -26,10 +28,26 @@ export interface ReceivedMessage<Payload = unknown> {
  */
 export function attributeHeaders(message: Message, prefix: string): Record<string, string> {
   const headers: Record<string, string> = { ...message.headers };
-  for (const [name, value] of Object.entries(message.attributes)) {
-    if (value !== undefined && name !== 'datacontenttype') headers[prefix + name] = value;
+  const { attributes } = message;
+  for (const name of Object.keys(attributes)) {
+    const value = attributes[name];
+    if (value !== undefined && name !== 'datacontenttype') headers[headerName(prefix, name)] = value;
   }
   return headers;
+}
+
+const headerNames = new Map<string, Map<string, string>>();
+
+/** The same string every time, since a new one is costly as the name of a property. */
+function headerName(prefix: string, name: string): string {
+  let names = headerNames.get(prefix);
+  if (!names) headerNames.set(prefix, (names = new Map<string, string>()));
+  const known = names.get(name);
+  if (known !== undefined) return known;
+  // Names that never come again must not fill the memory.
+  if (names.size >= MOST_NAMES) names.clear();
+  names.set(name, prefix + name);
+  return prefix + name;
 }
 
 /** What a transport knows of a message that has arrived. */

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { EventCodec } from '../events/codec.js';
 import type { EventBatch } from '../store/event-reader.js';
 import type { EventFilter, EventStore, RecordedEvent } from '../store/event-store.js';
@@ -102,9 +103,9 @@ export class Feed<Unit extends StateUnit> {
   async next(after: number, to: number): Promise<FeedPage | undefined> {
     const kept = this.#pages.find((page) => page.after <= after && after < page.through);
     const page = kept ?? (await this.#reading.get(after)) ?? (await this.#start(after, to));
-    // The next page is read while this one is handled.
+    // The next page is read while this one is handled: when that waits, since a store may read without ever waiting.
     if (page && page === this.#pages.at(-1) && page.through < Math.min(to, this.#head)) {
-      this.#start(page.through, to).catch(() => undefined);
+      this.#start(page.through, to, turnsOfTheLoop).catch(() => undefined);
     }
     return page;
   }
@@ -114,10 +115,11 @@ export class Feed<Unit extends StateUnit> {
     await Promise.allSettled(this.#reading.values());
   }
 
-  #start(after: number, to: number): Promise<FeedPage | undefined> {
+  #start(after: number, to: number, begin?: () => Promise<void>): Promise<FeedPage | undefined> {
     const running = this.#reading.get(after);
     if (running) return running;
-    const reading = this.#read(after, to).finally(() => this.#reading.delete(after));
+    const read = (): Promise<FeedPage | undefined> => this.#read(after, to);
+    const reading = (begin ? begin().then(read) : read()).finally(() => this.#reading.delete(after));
     this.#reading.set(after, reading);
     return reading;
   }
@@ -153,6 +155,12 @@ export class Feed<Unit extends StateUnit> {
       throw failure;
     }
   }
+}
+
+/** Two turns: in the first, what was written meanwhile is sent. */
+async function turnsOfTheLoop(): Promise<void> {
+  await setImmediate();
+  await setImmediate();
 }
 
 /** @internal The sequence of one event. */
