@@ -18,9 +18,14 @@ export interface Effect {
   readonly sequence: string;
 }
 
-/** A lease that a process took: from here on it does nothing that was committed before. */
-interface Taken extends SliceRange {
+/** A process asks for a lease. */
+interface Asked {
   readonly life: number;
+  readonly asked: number;
+}
+
+/** A lease that a process got: it does nothing that was committed before it asked. How late it hears of it is left open. */
+interface Taken extends SliceRange, Asked {
   readonly taken: number;
 }
 
@@ -36,7 +41,7 @@ interface Parked {
   readonly parked: number;
 }
 
-type Line = Effect | Taken | Committed | Parked;
+type Line = Effect | Asked | Taken | Committed | Parked;
 
 /**
  * The effects of one delivery: a file that all its processes append to, one line a write, so that the order of its lines
@@ -45,6 +50,7 @@ type Line = Effect | Taken | Committed | Parked;
 export class EffectFile {
   readonly #file: number;
   readonly #life: number;
+  #asked = 0;
 
   constructor(path: string, life: number) {
     this.#file = openSync(path, 'a');
@@ -55,8 +61,15 @@ export class EffectFile {
     this.#write({ life: this.#life, position, sequence });
   }
 
-  taken({ firstSlice, lastSlice }: SliceRange, position: number): void {
-    this.#write({ life: this.#life, firstSlice, lastSlice, taken: position });
+  /** To be called before a lease is asked for; returns what `taken` wants. */
+  asks(): number {
+    this.#asked += 1;
+    this.#write({ life: this.#life, asked: this.#asked });
+    return this.#asked;
+  }
+
+  taken({ firstSlice, lastSlice }: SliceRange, position: number, asked: number): void {
+    this.#write({ life: this.#life, firstSlice, lastSlice, taken: position, asked });
   }
 
   committed({ firstSlice, lastSlice }: SliceRange, to: number): void {
@@ -85,10 +98,12 @@ export function withLeasesNoted<Unit extends StateUnit>(
   const keyOf = ({ processor, generation, firstSlice, token }: Fence): string =>
     `${processor} ${generation} ${firstSlice} ${token}`;
   const acquireLease: Store<Unit>['acquireLease'] = async (partition, options) => {
+    const file = files.get(partition.processor);
+    const asked = file?.asks() ?? 0;
     const lease = await store.acquireLease(partition, options);
     if (lease) {
       ranges.set(keyOf(lease), lease);
-      files.get(lease.processor)?.taken(lease, lease.position);
+      file?.taken(lease, lease.position, asked);
     }
     return lease;
   };
@@ -158,16 +173,20 @@ export class Effects {
   }
 
   /**
-   * Repeats of what was no longer in hand: of an event whose checkpoint was committed before the one that repeated it took
+   * Repeats of what was no longer in hand: of an event whose checkpoint was committed before the one that repeated it asked for
    * its lease. Dead letters are left out.
    */
   repeatsOfCommitted(): string[] {
     const problems: string[] = [];
     const letters = new Set(this.#lines.flatMap((line) => ('parked' in line ? [line.parked] : [])));
     const commits: { readonly line: Committed; readonly at: number }[] = [];
+    const asked = new Map<string, number>();
     const leases = new Map<number, { readonly line: Taken; readonly at: number }[]>();
     this.#lines.forEach((line, at) => {
-      if ('taken' in line) leases.set(line.life, [...(leases.get(line.life) ?? []), { line, at }]);
+      if ('taken' in line) {
+        const lease = { line, at: asked.get(`${line.life} ${line.asked}`) ?? at };
+        leases.set(line.life, [...(leases.get(line.life) ?? []), lease]);
+      } else if ('asked' in line) asked.set(`${line.life} ${line.asked}`, at);
       else if ('to' in line) commits.push({ line, at });
       else if (isEffect(line) && !letters.has(line.position)) {
         const slice = sliceOf(line.sequence);
